@@ -1,0 +1,1 @@
+#include "lobit/format/metadata.h"

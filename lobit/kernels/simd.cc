@@ -1,0 +1,1 @@
+#include "lobit/kernels/simd.h"
