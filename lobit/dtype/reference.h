@@ -2,7 +2,7 @@
 // bytes and counts. Pure functions without allocation, safe from any thread; the default floating-point
 // environment is expected (ScopedFpEnv), and `values` and `blocks` may lie at any address.
 //
-// Encoders follow ggml's reference quantizers (quantize_row_*_ref, ggml 0.18) as a compiler without fused
+// Encoders follow ggml's reference quantizers (quantize_row_*_ref, ggml 0.25) as a compiler without fused
 // multiply-add executes them, ties and signs of zero included, for every group that is neither flushed nor
 // unrepresentable. Of those ggml's own result depends on the build; here it is defined by EncodeCounts.
 #pragma once
@@ -25,10 +25,9 @@ struct EncodeCounts {
   // Groups that cannot be stored. Of F16 and BF16: a finite value that becomes Inf. Of block encodings, once
   // a block, one of
   // - a NaN or Inf among the values, or in Q4_1 and Q5_1 an extent that overflows F32: the block is that of
-  //   zeros with the scale replaced by +Inf, so that no value of it decodes to a number;
-  // - a scale or minimum that rounds to Inf in F16 (magnitude >= 65520): Inf is stored beside the codes of
-  // the
-  //   finite F32 scale, or in Q1_0, whose sum may overflow F32, beside the signs.
+  //   zeros with the scale replaced by +Inf, so that it decodes to nothing finite;
+  // - a scale or minimum that rounds to Inf in F16 (magnitude >= 65520): Inf stands beside the codes of the
+  //   F32 scale, or in Q1_0, whose sum may overflow F32, beside the signs.
   uint64_t unrepresentable = 0;
   // Groups with 0 < extent < kTinyGroup: the codes are those of zeros, scale and minimum (which F16 rounds to
   // +0 or -0) as ever. Never in Q1_0, which needs no reciprocal, F16 and BF16.
