@@ -1,5 +1,9 @@
 #include "lobit/base/utf8.h"
 
+#include <iterator>
+
+#include <fmt/format.h>
+
 #include "lobit/base/check.h"
 
 namespace lobit {
@@ -60,6 +64,26 @@ void append_utf8(std::string& out, uint32_t code_point) {
     append(0x80 | (code_point >> 6 & 0x3F));
   }
   append(0x80 | (code_point & 0x3F));
+}
+
+std::string quoted(std::string_view name, size_t max_bytes) {
+  std::string out = "'";
+  while (!name.empty()) {
+    const size_t bytes = utf8_character_bytes(name);
+    if (out.size() + bytes > max_bytes) return out + "...'";
+    const auto lead = static_cast<uint8_t>(name[0]);
+    // U+0080 to U+009F, which start with C2, are control characters too.
+    const bool control =
+        lead < 0x20 || lead == 0x7F || (lead == 0xC2 && static_cast<uint8_t>(name[1]) < 0xA0);
+    if (bytes == 0 || control) {
+      fmt::format_to(std::back_inserter(out), "\\x{:02x}", lead);
+      name.remove_prefix(1);
+    } else {
+      out += name.substr(0, bytes);
+      name.remove_prefix(bytes);
+    }
+  }
+  return out + "'";
 }
 
 }  // namespace lobit

@@ -19,4 +19,8 @@ LOBIT_API size_t utf8_valid_prefix(std::string_view text);
 // Appends a code point below 0x110000 that is no surrogate.
 LOBIT_API void append_utf8(std::string& out, uint32_t code_point);
 
+// A name from a file as messages show it: in single quotes, what is not printable as \xNN, at most about
+// `max_bytes` of it.
+LOBIT_API std::string quoted(std::string_view name, size_t max_bytes = 80);
+
 }  // namespace lobit

@@ -28,5 +28,14 @@ TEST(Utf8, RefusesWhatTheStandardForbids) {
   EXPECT_EQ(utf8_valid_prefix("gr\xC3\xBC\xC3\x9F"), 6u);
 }
 
+TEST(Quoted, ShowsNamesOnOneShortLine) {
+  EXPECT_EQ(quoted("blk.0.attn_q"), "'blk.0.attn_q'");
+  EXPECT_EQ(quoted(""), "''");
+  EXPECT_EQ(quoted(std::string_view("a\0\n\x7F\xFF\xC2\x85z", 8)), "'a\\x00\\x0a\\x7f\\xff\\xc2\\x85z'");
+  EXPECT_EQ(quoted("gr\xC3\xBC\xC3\x9F"), "'gr\xC3\xBC\xC3\x9F'");
+  EXPECT_EQ(quoted("abc\xC3\xBC", 5), "'abc...'");
+  EXPECT_LE(quoted(std::string(1 << 20, '\n')).size(), 90u);
+}
+
 }  // namespace
 }  // namespace lobit
