@@ -17,25 +17,25 @@ enum class ChartScale : uint8_t { kLinear, kLog };
 
 // A value that is not finite, or not positive on a log scale, draws no mark and leaves a gap.
 struct ChartSeries {
-  std::string name;
-  std::vector<double> values;  // one for each category or index
-  bool muted = false;          // drawn in grey: what the other series are compared with
+  std::string name = {};
+  std::vector<double> values = {};  // one for each category or index
+  bool muted = false;               // drawn in grey: what the other series are compared with
 };
 
 // A dashed line across the plot, such as a memory limit.
 struct ReferenceLine {
   double value = 0;
-  std::string label;
+  std::string label = {};
 };
 
 struct BarChart {
   enum class Direction : uint8_t { kHorizontal, kVertical };
   enum class Arrangement : uint8_t { kGrouped, kStacked };
 
-  std::string title;
-  std::string note;  // a sentence under the title; may be empty
-  std::vector<std::string> categories;
-  std::vector<ChartSeries> series;
+  std::string title = {};
+  std::string note = {};  // a sentence under the title; may be empty
+  std::vector<std::string> categories = {};
+  std::vector<ChartSeries> series = {};
   Direction direction = Direction::kHorizontal;
   Arrangement arrangement = Arrangement::kGrouped;  // stacked bars are always on a linear scale
   ChartUnit unit = ChartUnit::kNumber;
@@ -46,11 +46,11 @@ struct BarChart {
 
 // Values over an index that counts up by one from `first_index`.
 struct LineChart {
-  std::string title;
-  std::string note;
-  std::string index_title;
+  std::string title = {};
+  std::string note = {};
+  std::string index_title = {};
   int64_t first_index = 0;
-  std::vector<ChartSeries> series;
+  std::vector<ChartSeries> series = {};
   ChartUnit unit = ChartUnit::kNumber;
   ChartScale scale = ChartScale::kLinear;
   std::optional<ReferenceLine> reference = std::nullopt;

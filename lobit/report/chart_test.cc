@@ -36,8 +36,7 @@ std::vector<Rect> bars(const std::string& svg) {
 }
 
 BarChart chart_of(std::vector<double> values) {
-  BarChart chart{
-      .title = "Bytes", .note = {}, .categories = {}, .series = {{.name = "bytes", .values = values}}};
+  BarChart chart{.title = "Bytes", .categories = {}, .series = {{.name = "bytes", .values = values}}};
   for (size_t i = 0; i < values.size(); ++i)
     chart.categories.push_back(std::string(1, static_cast<char>('a' + i)));
   return chart;
@@ -135,7 +134,6 @@ TEST(BarChart, EscapesHostileLabels) {
 
 TEST(LineChart, PlacesPointsAndBreaksAtGaps) {
   LineChart chart{.title = "SQNR",
-                  .note = {},
                   .index_title = "layer",
                   .first_index = 3,
                   .series = {{.name = "ffn", .values = {0, 10, std::nan(""), 5}}}};
@@ -151,7 +149,7 @@ TEST(LineChart, PlacesPointsAndBreaksAtGaps) {
 }
 
 TEST(LineChart, SurvivesManyPointsAndNone) {
-  LineChart chart{.title = "t", .note = {}, .index_title = "i", .series = {{.name = "a", .values = {}}}};
+  LineChart chart{.title = "t", .index_title = "i", .series = {{.name = "a"}}};
   EXPECT_THAT(draw(chart), HasSubstr("</svg>"));
   chart.series[0].values.assign(100000, 1.0);
   const std::string svg = draw(chart);

@@ -55,8 +55,7 @@ BarChart bytes_by_role(const ConversionReport& report) {
                    [](const auto& a, const auto& b) { return a.second.first > b.second.first; });
   BarChart chart{.title = "Bytes by role",
                  .note = "Tensor data before and after the conversion",
-                 .categories = {},
-                 .series = {{.name = "before", .values = {}, .muted = true}, {.name = "after", .values = {}}},
+                 .series = {{.name = "before", .values = {}, .muted = true}, {.name = "after"}},
                  .unit = ChartUnit::kBytes};
   for (const auto& [role, bytes] : rows) {
     chart.categories.push_back(role);
@@ -97,10 +96,9 @@ LineChart sqnr_by_layer(const ConversionReport& report, const detail::LayerSpan&
                       "exact tensors left out",
                   .index_title = "layer",
                   .first_index = span.first,
-                  .series = {},
                   .unit = ChartUnit::kDecibels};
   for (const auto& [role, layers] : roles) {
-    ChartSeries series{.name = role, .values = {}};
+    ChartSeries series{.name = role};
     for (const MeanError& mean : layers) series.values.push_back(mean.sqnr_db());
     chart.series.push_back(std::move(series));
   }

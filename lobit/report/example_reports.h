@@ -56,7 +56,6 @@ inline ConversionReport conversion() {
                           .target = "bitnet-482m-tq2_0.gguf",
                           .source_format = "gguf",
                           .target_format = "gguf",
-                          .tensors = {},
                           .seconds = 0.42,
                           .threads = 2,
                           .memory_limit = 67108864,
@@ -104,7 +103,6 @@ inline ModelReport model() {
       .version = "3",
       .alignment = 32,
       .parts = {{"bitnet-482m-f16.gguf", 0}},
-      .tensors = {},
       .metadata = {{"general.architecture", "string", "bitnet"},
                    {"general.name", "string", "BitNet 482M"},
                    {"bitnet.block_count", "u32", "24"},
@@ -134,13 +132,12 @@ inline ModelReport model() {
 }
 
 inline VerifyReport verification() {
-  VerifyReport report{.first = "bitnet-482m-f16.gguf", .second = "bitnet-482m-tq2_0.gguf", .tensors = {}};
+  VerifyReport report{.first = "bitnet-482m-f16.gguf", .second = "bitnet-482m-tq2_0.gguf"};
   for (const TensorReport& tensor : conversion().tensors) {
     const bool same = tensor.from == tensor.to;
     TensorComparison comparison{
         .name = tensor.name,
         .status = same ? VerifyStatus::kSame : VerifyStatus::kDiffers,
-        .note = {},
         .encoding_first = tensor.from,
         .encoding_second = tensor.to,
         .hash_first = "00112233445566778899aabbccddeeff",
@@ -151,7 +148,7 @@ inline VerifyReport verification() {
     comparison.cosine = tensor.cosine;
     report.tensors.push_back(comparison);
   }
-  report.tensors.push_back({.name = "output.weight", .status = VerifyStatus::kOnlyFirst, .note = {}});
+  report.tensors.push_back({.name = "output.weight", .status = VerifyStatus::kOnlyFirst});
   return report;
 }
 

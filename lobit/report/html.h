@@ -17,9 +17,9 @@ namespace lobit {
 
 // One number of the page's summary.
 struct Card {
-  std::string label;
-  std::string value;
-  std::string note;  // in small print below; may be empty
+  std::string label = {};
+  std::string value = {};
+  std::string note = {};  // in small print below; may be empty
 };
 
 using Fact = std::pair<std::string, std::string>;  // label, value

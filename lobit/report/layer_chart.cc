@@ -22,12 +22,8 @@ LayerSpan layer_span(const std::vector<int64_t>& layers) {
 }
 
 BarChart empty_layer_chart(std::string title, const LayerSpan& span) {
-  BarChart chart{.title = std::move(title),
-                 .note = {},
-                 .categories = {},
-                 .series = {},
-                 .direction = BarChart::Direction::kVertical,
-                 .unit = ChartUnit::kBytes};
+  BarChart chart{
+      .title = std::move(title), .direction = BarChart::Direction::kVertical, .unit = ChartUnit::kBytes};
   chart.category_title = "layer";
   for (size_t i = 0; i < span.count; ++i) {
     chart.categories.push_back(fmt::format("{}", span.first + static_cast<int64_t>(i)));

@@ -41,11 +41,7 @@ BarChart bytes_by_role(const ModelReport& report) {
   std::vector<std::pair<std::string, double>> rows(sums.begin(), sums.end());
   std::stable_sort(rows.begin(), rows.end(),
                    [](const auto& a, const auto& b) { return a.second > b.second; });
-  BarChart chart{.title = "Bytes by role",
-                 .note = {},
-                 .categories = {},
-                 .series = {{.name = "bytes", .values = {}}},
-                 .unit = ChartUnit::kBytes};
+  BarChart chart{.title = "Bytes by role", .series = {{.name = "bytes"}}, .unit = ChartUnit::kBytes};
   for (const auto& [role, bytes] : rows) {
     chart.categories.push_back(role);
     chart.series[0].values.push_back(bytes);

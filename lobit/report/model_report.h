@@ -23,11 +23,11 @@ struct TensorStatistics {
 };
 
 struct ModelTensor {
-  std::string name;
-  std::string role;    // "attention", "ffn", ...
-  int64_t layer = -1;  // -1: outside the layers
-  std::string encoding;
-  std::string shape;  // as it is shown: "4096x11008"
+  std::string name = {};
+  std::string role = {};  // "attention", "ffn", ...
+  int64_t layer = -1;     // -1: outside the layers
+  std::string encoding = {};
+  std::string shape = {};  // as it is shown: "4096x11008"
   uint64_t elements = 0;
   uint32_t part = 0;    // index into ModelReport::parts
   uint64_t offset = 0;  // of its first byte, from the start of that file
@@ -36,24 +36,24 @@ struct ModelTensor {
 };
 
 struct ModelPart {
-  std::string name;
+  std::string name = {};
   uint64_t bytes = 0;  // of the file
 };
 
 struct MetadataItem {
-  std::string key;
-  std::string type;  // "string", "u32", "array of f32"
-  std::string text;  // the value as it is shown; long arrays already cut by the caller
+  std::string key = {};
+  std::string type = {};  // "string", "u32", "array of f32"
+  std::string text = {};  // the value as it is shown; long arrays already cut by the caller
 };
 
 struct ModelReport {
-  std::string path;    // as the user named it
-  std::string format;  // "gguf", "safetensors"
-  std::string version;
+  std::string path = {};    // as the user named it
+  std::string format = {};  // "gguf", "safetensors"
+  std::string version = {};
   uint64_t alignment = 0;  // bytes; 0: the format has none
-  std::vector<ModelPart> parts;
-  std::vector<ModelTensor> tensors;  // in the order of the files
-  std::vector<MetadataItem> metadata;
+  std::vector<ModelPart> parts = {};
+  std::vector<ModelTensor> tensors = {};  // in the order of the files
+  std::vector<MetadataItem> metadata = {};
 };
 
 // With ReportDetail::kSummary a line for each layer, with kTensors also one for each tensor.

@@ -152,7 +152,6 @@ ModelReport small_model() {
                      .version = "3",
                      .alignment = 32,
                      .parts = {{"m.gguf", 2000}},
-                     .tensors = {},
                      .metadata = {{"general.architecture", "string", "llama"}}};
   report.tensors.push_back({.name = "blk.0.attn_q.weight",
                             .role = "attention",
@@ -232,13 +231,12 @@ TEST(ModelReport, IsReadBackFromJson) {
 }
 
 TEST(VerifyReport, SaysWhatDiffers) {
-  VerifyReport report{.first = "a", .second = "b", .tensors = {}};
-  report.tensors.push_back({.name = "x", .status = VerifyStatus::kSame, .note = {}});
+  VerifyReport report{.first = "a", .second = "b"};
+  report.tensors.push_back({.name = "x", .status = VerifyStatus::kSame});
   EXPECT_EQ(to_text(report), "first:  a\nsecond: b\nThe same: all 1 tensors are equal\n");
   EXPECT_TRUE(totals(report).equal());
-  report.tensors.push_back(
-      {.name = "y", .status = VerifyStatus::kDiffers, .note = {}, .max_abs_error = 0.25});
-  report.tensors.push_back({.name = "z", .status = VerifyStatus::kOnlySecond, .note = {}});
+  report.tensors.push_back({.name = "y", .status = VerifyStatus::kDiffers, .max_abs_error = 0.25});
+  report.tensors.push_back({.name = "z", .status = VerifyStatus::kOnlySecond});
   EXPECT_FALSE(totals(report).equal());
   const std::string text = to_text(report);
   EXPECT_THAT(text, HasSubstr("Not the same: 1 equal, 1 different, 1 only in the second\n"));

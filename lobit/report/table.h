@@ -15,14 +15,14 @@ namespace lobit {
 enum class Align : uint8_t { kLeft, kRight };
 
 struct Column {
-  std::string title;
+  std::string title = {};
   Align align = Align::kLeft;
   size_t max_width = 0;  // longer cells are shortened in aligned text; 0: no limit
 };
 
 // What a reader sees, and for a number the value that it stands for (pages sort by it).
 struct Cell {
-  std::string text;
+  std::string text = {};
   std::optional<double> value = std::nullopt;
 };
 
@@ -43,7 +43,7 @@ class LOBIT_API Table {
   };
   struct Row {
     RowKind kind;
-    std::vector<Cell> cells;  // as many as columns
+    std::vector<Cell> cells = {};  // as many as columns
   };
 
   explicit Table(std::vector<Column> columns);

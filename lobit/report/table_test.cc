@@ -60,7 +60,7 @@ TEST(Table, NarrowsTextColumnsToTheTerminal) {
   EXPECT_EQ(table.to_text(24),
             "name                   n\n"
             "────────────────────────\n"
-            "model.l…weight  123,456\n");
+            "model.l….weight  123,456\n");
 }
 
 TEST(Table, AlignsWideCharacters) {
@@ -78,8 +78,8 @@ TEST(Table, DisarmsHostileNames) {
   Table table({{"name"}, {"n"}});
   table.add_row({text_cell("\x1b[31m|<b>\n"), text_cell("`*`")});
   EXPECT_EQ(table.to_text(),
-            "name                n\n"
-            "───────────────────────\n"
+            "name              n\n"
+            "─────────────────────\n"
             "\\x1b[31m|<b>\\x0a  `*`\n");
   EXPECT_EQ(table.to_markdown(),
             "| name | n |\n"

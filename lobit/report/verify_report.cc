@@ -83,8 +83,7 @@ BarChart worst_chart(const VerifyReport& report) {
   measured.resize(std::min(measured.size(), kChartBars));
   BarChart chart{.title = "Lowest SQNR",
                  .note = "The second model's values against the first's; higher is better",
-                 .categories = {},
-                 .series = {{.name = "SQNR", .values = {}}},
+                 .series = {{.name = "SQNR"}},
                  .unit = ChartUnit::kDecibels};
   for (const TensorComparison* tensor : measured) {
     chart.categories.push_back(tensor->name);

@@ -25,13 +25,13 @@ LOBIT_API std::string_view verify_status_name(VerifyStatus status);
 // One tensor of either model. Errors are those of the second model's values against the first's; they are
 // empty when they were not or could not be computed.
 struct TensorComparison {
-  std::string name;
+  std::string name = {};
   VerifyStatus status = VerifyStatus::kSame;
-  std::string note;  // "shapes 4096x4096 and 4096x1024"; may be empty
-  std::string encoding_first;
-  std::string encoding_second;
-  std::string hash_first;  // of the stored bytes, hexadecimal
-  std::string hash_second;
+  std::string note = {};  // "shapes 4096x4096 and 4096x1024"; may be empty
+  std::string encoding_first = {};
+  std::string encoding_second = {};
+  std::string hash_first = {};  // of the stored bytes, hexadecimal
+  std::string hash_second = {};
   std::optional<double> max_abs_error = std::nullopt;
   std::optional<double> nmse = std::nullopt;     // error energy / signal energy
   std::optional<double> sqnr_db = std::nullopt;  // infinite: no error
@@ -39,9 +39,9 @@ struct TensorComparison {
 };
 
 struct VerifyReport {
-  std::string first;  // as the user named them
-  std::string second;
-  std::vector<TensorComparison> tensors;
+  std::string first = {};  // as the user named them
+  std::string second = {};
+  std::vector<TensorComparison> tensors = {};
 };
 
 struct VerifyTotals {
