@@ -26,7 +26,7 @@ stage() {  # NAME COMMAND...
   if ((status == 0)); then
     passed=$((passed + 1))
     print_stage ok "$name" $((SECONDS - start))
-    grep '^note:' "$log" | sed 's/^/      /' || true
+    sed -n '/^note:/s/^/      /p' "$log"
   else
     failed=$((failed + 1))
     print_stage FAIL "$name" $((SECONDS - start)) "exit status $status; the end of $log:"
@@ -59,8 +59,8 @@ test_stage() {  # NAME PRESET [ctest option...]
   failed=$((failed + bad))
   print_stage "$( ((bad == 0)) && echo ok || echo FAIL)" "$name" $((SECONDS - start)) \
     "$((total - bad - skipped)) tests passed, $bad failed, $skipped skipped"
-  sed -n '/^The following tests/,$p' "$log" | grep -v '^Errors while' | sed 's/^/      /'
-  if ((bad > 0)); then grep -E '\[  FAILED  \]|[Ff]ailure$|Error:' "$log" | head -n 40 | sed 's/^/      | /'; fi
+  sed -n '/^The following tests/,$p' "$log" | sed '/^Errors while/d; s/^/      /'
+  if ((bad > 0)); then sed -nE '/\[  FAILED  \]|[Ff]ailure$|Error:/s/^/      | /p' "$log" | sed 40q; fi
   return 0
 }
 
