@@ -18,9 +18,6 @@ constexpr size_t kRow = 2048;                       // columns of the matrix tha
 float* floats(std::vector<uint8_t>& bytes) {
   return reinterpret_cast<float*>(bytes.data());
 }
-const float* floats(const std::vector<uint8_t>& bytes) {
-  return reinterpret_cast<const float*>(bytes.data());
-}
 
 }  // namespace
 
