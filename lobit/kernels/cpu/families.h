@@ -10,4 +10,10 @@ namespace lobit::kernels {
 EncodeFn float16_encoder(Encoding from, Encoding to);
 DecodeFn float16_decoder(Encoding from);
 
+EncodeFn ternary_encoder(Encoding from, Encoding to);
+DecodeFn ternary_decoder(Encoding from);
+
+EncodeFn q2_encoder(Encoding from, Encoding to);
+DecodeFn q2_decoder(Encoding from);
+
 }  // namespace lobit::kernels
