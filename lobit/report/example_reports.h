@@ -135,7 +135,7 @@ inline VerifyReport verification() {
   VerifyReport report{.first = "bitnet-482m-f16.gguf", .second = "bitnet-482m-tq2_0.gguf"};
   for (const TensorReport& tensor : conversion().tensors) {
     const bool same = tensor.from == tensor.to;
-    TensorComparison comparison{
+    VerifiedTensor comparison{
         .name = tensor.name,
         .status = same ? VerifyStatus::kSame : VerifyStatus::kDiffers,
         .encoding_first = tensor.from,

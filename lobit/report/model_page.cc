@@ -17,7 +17,7 @@ namespace {
 
 uint64_t file_bytes(const ModelReport& report) {
   uint64_t bytes = 0;
-  for (const ModelPart& part : report.parts) bytes += part.bytes;
+  for (const ModelFile& part : report.parts) bytes += part.bytes;
   return bytes;
 }
 
@@ -88,7 +88,7 @@ std::string to_html(const ModelReport& report) {
   if (report.parts.size() > 1) {
     page.add_section("Files");
     Table table({{"file"}, {"bytes", Align::kRight}});
-    for (const ModelPart& part : report.parts) table.add_row({text_cell(part.name), bytes_cell(part.bytes)});
+    for (const ModelFile& part : report.parts) table.add_row({text_cell(part.name), bytes_cell(part.bytes)});
     page.add_table("Files of the model", table);
   }
   page.set_data(to_json(report));

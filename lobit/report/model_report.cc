@@ -68,7 +68,7 @@ std::string to_json(const ModelReport& report) {
                 {"bytes", sum.bytes},
                 {"bits_per_weight", sum.bits_per_weight()}}}};
   out["parts"] = Json::array();
-  for (const ModelPart& part : report.parts)
+  for (const ModelFile& part : report.parts)
     out["parts"].push_back({{"name", part.name}, {"bytes", part.bytes}});
   out["metadata"] = Json::array();
   for (const MetadataItem& item : report.metadata) {

@@ -35,7 +35,7 @@ struct ModelTensor {
   std::optional<TensorStatistics> statistics = std::nullopt;  // empty: the values were not read
 };
 
-struct ModelPart {
+struct ModelFile {
   std::string name = {};
   uint64_t bytes = 0;  // of the file
 };
@@ -51,7 +51,7 @@ struct ModelReport {
   std::string format = {};  // "gguf", "safetensors"
   std::string version = {};
   uint64_t alignment = 0;  // bytes; 0: the format has none
-  std::vector<ModelPart> parts = {};
+  std::vector<ModelFile> parts = {};
   std::vector<ModelTensor> tensors = {};  // in the order of the files
   std::vector<MetadataItem> metadata = {};
 };

@@ -33,7 +33,7 @@ Table comparison_table(const VerifyReport& report, ReportDetail detail, size_t h
                {"hash of first", Align::kLeft, hash_width},
                {"hash of second", Align::kLeft, hash_width},
                {"note", Align::kLeft, kNameWidth}});
-  for (const TensorComparison& tensor : report.tensors) {
+  for (const VerifiedTensor& tensor : report.tensors) {
     if (detail == ReportDetail::kSummary && tensor.status == VerifyStatus::kSame) continue;
     table.add_row({text_cell(tensor.name), text_cell(std::string(verify_status_name(tensor.status))),
                    text_cell(tensor.encoding_first), text_cell(tensor.encoding_second),
@@ -56,7 +56,7 @@ std::string verdict(const VerifyTotals& sum) {
   return out;
 }
 
-Json tensor_json(const TensorComparison& tensor) {
+Json tensor_json(const VerifiedTensor& tensor) {
   Json out = {{"name", tensor.name},
               {"status", verify_status_name(tensor.status)},
               {"note", tensor.note},
@@ -73,19 +73,19 @@ Json tensor_json(const TensorComparison& tensor) {
 
 // The tensors with the lowest SQNR, the worst first.
 BarChart worst_chart(const VerifyReport& report) {
-  std::vector<const TensorComparison*> measured;
-  for (const TensorComparison& tensor : report.tensors) {
+  std::vector<const VerifiedTensor*> measured;
+  for (const VerifiedTensor& tensor : report.tensors) {
     if (tensor.sqnr_db && std::isfinite(*tensor.sqnr_db)) measured.push_back(&tensor);
   }
   std::stable_sort(
       measured.begin(), measured.end(),
-      [](const TensorComparison* a, const TensorComparison* b) { return *a->sqnr_db < *b->sqnr_db; });
+      [](const VerifiedTensor* a, const VerifiedTensor* b) { return *a->sqnr_db < *b->sqnr_db; });
   measured.resize(std::min(measured.size(), kChartBars));
   BarChart chart{.title = "Lowest SQNR",
                  .note = "The second model's values against the first's; higher is better",
                  .series = {{.name = "SQNR"}},
                  .unit = ChartUnit::kDecibels};
-  for (const TensorComparison* tensor : measured) {
+  for (const VerifiedTensor* tensor : measured) {
     chart.categories.push_back(tensor->name);
     chart.series[0].values.push_back(*tensor->sqnr_db);
   }
@@ -110,7 +110,7 @@ std::string_view verify_status_name(VerifyStatus status) {
 
 VerifyTotals totals(const VerifyReport& report) {
   VerifyTotals sum;
-  for (const TensorComparison& tensor : report.tensors) {
+  for (const VerifiedTensor& tensor : report.tensors) {
     switch (tensor.status) {
       case VerifyStatus::kSame:
         ++sum.same;
@@ -149,7 +149,7 @@ std::string to_json(const VerifyReport& report) {
                 {"only_first", sum.only_first},
                 {"only_second", sum.only_second}}}};
   out["tensors"] = Json::array();
-  for (const TensorComparison& tensor : report.tensors) out["tensors"].push_back(tensor_json(tensor));
+  for (const VerifiedTensor& tensor : report.tensors) out["tensors"].push_back(tensor_json(tensor));
   return detail::dump(out);
 }
 

@@ -24,7 +24,7 @@ LOBIT_API std::string_view verify_status_name(VerifyStatus status);
 
 // One tensor of either model. Errors are those of the second model's values against the first's; they are
 // empty when they were not or could not be computed.
-struct TensorComparison {
+struct VerifiedTensor {
   std::string name = {};
   VerifyStatus status = VerifyStatus::kSame;
   std::string note = {};  // "shapes 4096x4096 and 4096x1024"; may be empty
@@ -41,7 +41,7 @@ struct TensorComparison {
 struct VerifyReport {
   std::string first = {};  // as the user named them
   std::string second = {};
-  std::vector<TensorComparison> tensors = {};
+  std::vector<VerifiedTensor> tensors = {};
 };
 
 struct VerifyTotals {
