@@ -13,6 +13,7 @@
 #include "lobit/convert/compare.h"
 #include "lobit/convert/execute.h"
 #include "lobit/convert/plan.h"
+#include "lobit/format/tensor_role.h"
 #include "lobit/quant/distortion.h"
 #include "lobit/report/conversion_report.h"
 
