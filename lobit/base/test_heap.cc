@@ -1,0 +1,63 @@
+#include "lobit/base/test_heap.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include <malloc.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define LOBIT_SANITIZED_HEAP
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LOBIT_SANITIZED_HEAP
+#endif
+
+namespace lobit {
+namespace {
+std::atomic<ptrdiff_t> live{0};
+std::atomic<ptrdiff_t> peak{0};
+}  // namespace
+
+HeapPeak::HeapPeak() : before_(live.load()) {
+  peak = before_;
+}
+
+size_t HeapPeak::bytes() const {
+  return static_cast<size_t>(peak.load() - before_);
+}
+
+#ifdef LOBIT_SANITIZED_HEAP
+bool heap_is_counted() {
+  return false;
+}
+}  // namespace lobit
+#else
+bool heap_is_counted() {
+  return true;
+}
+}  // namespace lobit
+
+// The array and nothrow forms of the standard library end up in these.
+void* operator new(size_t bytes) {
+  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  const auto size = static_cast<ptrdiff_t>(malloc_usable_size(memory));
+  const ptrdiff_t now = lobit::live.fetch_add(size) + size;
+  ptrdiff_t seen = lobit::peak.load();
+  while (seen < now && !lobit::peak.compare_exchange_weak(seen, now)) {
+  }
+  return memory;
+}
+
+void operator delete(void* memory) noexcept {
+  if (memory == nullptr) return;
+  lobit::live -= static_cast<ptrdiff_t>(malloc_usable_size(memory));
+  std::free(memory);
+}
+
+void operator delete(void* memory, size_t) noexcept {
+  operator delete(memory);
+}
+#endif
