@@ -42,7 +42,8 @@ size_t utf8_character_bytes(std::string_view text) {
 size_t utf8_valid_prefix(std::string_view text) {
   size_t at = 0;
   while (at < text.size()) {
-    const size_t bytes = utf8_character_bytes(text.substr(at));
+    const bool ascii = static_cast<uint8_t>(text[at]) < 0x80;  // nearly all; worth no call
+    const size_t bytes = ascii ? 1 : utf8_character_bytes(text.substr(at));
     if (bytes == 0) break;
     at += bytes;
   }
