@@ -43,7 +43,7 @@ struct LOBIT_API MetadataValue {
   uint64_t count = 1;                            // of an array
   // A number's bytes; a string's text; an array's elements one after the other (strings each with their u64
   // length, as in the file).
-  std::string bytes;
+  std::string bytes = {};
 
   static MetadataValue string(std::string_view text);
   static MetadataValue u16(uint16_t value);
