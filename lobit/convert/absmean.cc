@@ -20,12 +20,11 @@ struct RunSum {
 
 }  // namespace
 
-Result<std::vector<float>> absmean(ThreadPool& pool, std::span<ScratchBuffer> buffers,
-                                   std::span<const AbsMeanJob> jobs, const RunControl& control,
-                                   bool skip_non_finite) {
+Result<std::vector<float>> absmean(Workers& workers, std::span<const AbsMeanJob> jobs,
+                                   const RunControl& control, bool skip_non_finite) {
   std::vector<ChunkedItem> items;
   std::vector<std::vector<RunSum>> runs(jobs.size());
-  const uint64_t room = buffers[0].bytes().size() - Recoder::kTileBytes;
+  const uint64_t room = workers.buffers[0].bytes().size() - Recoder::kTileBytes;
   for (size_t i = 0; i < jobs.size(); ++i) {
     const TensorEntry& tensor = *jobs[i].tensor;
     const uint64_t elements = tensor.shape.elements();
@@ -34,9 +33,9 @@ Result<std::vector<float>> absmean(ThreadPool& pool, std::span<ScratchBuffer> bu
     runs[i].resize(elements / kRun + (elements % kRun != 0 ? 1 : 0));
   }
   LOBIT_RETURN_IF_ERROR(
-      for_each_chunk(pool, items, control, [&](size_t worker, const Chunk& chunk) -> Status {
+      for_each_chunk(workers.pool, items, control, [&](size_t worker, const Chunk& chunk) -> Status {
         const TensorEntry& tensor = *jobs[chunk.item].tensor;
-        const std::span<std::byte> buffer = buffers[worker].bytes();
+        const std::span<std::byte> buffer = workers.buffers[worker].bytes();
         const auto in = buffer.subspan(Recoder::kTileBytes, bytes_before(tensor.encoding, chunk.count));
         LOBIT_RETURN_IF_ERROR(
             jobs[chunk.item].file->read_at(tensor.offset + bytes_before(tensor.encoding, chunk.first), in));

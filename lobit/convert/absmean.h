@@ -5,9 +5,8 @@
 #include <vector>
 
 #include "lobit/base/result.h"
-#include "lobit/base/thread_pool.h"
-#include "lobit/convert/buffer.h"
 #include "lobit/convert/chunks.h"
+#include "lobit/convert/workers.h"
 #include "lobit/format/tensor_entry.h"
 #include "lobit/io/source.h"
 
@@ -22,8 +21,7 @@ struct AbsMeanJob {
 // kLeastChunkBytes for each of the pool's workers. Sums are taken in double over runs of fixed length and
 // added in order, so the result depends on nothing but the values. NaN and Inf: left out with
 // `skip_non_finite`, else kDataLoss.
-Result<std::vector<float>> absmean(ThreadPool& pool, std::span<ScratchBuffer> buffers,
-                                   std::span<const AbsMeanJob> jobs, const RunControl& control,
-                                   bool skip_non_finite);
+Result<std::vector<float>> absmean(Workers& workers, std::span<const AbsMeanJob> jobs,
+                                   const RunControl& control, bool skip_non_finite);
 
 }  // namespace lobit

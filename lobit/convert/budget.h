@@ -1,4 +1,4 @@
-// How a memory limit becomes threads and buffers.
+// Sizes: what a model and a plan hold in memory, and how a worker's buffer is divided.
 #pragma once
 
 #include <cstdint>
@@ -15,20 +15,9 @@ namespace lobit {
 inline constexpr uint64_t kUsualChunkBytes = 1 << 20;
 inline constexpr uint64_t kLeastChunkBytes = 48 << 10;
 
-struct WorkerBudget {
-  size_t threads = 1;
-  uint64_t chunk_bytes = kUsualChunkBytes;
-};
-
 // About what a model's headers and a plan hold on the heap.
 uint64_t held_bytes(const Model& model);
 uint64_t held_bytes(const ConversionPlan& plan);
-
-// Fits `held` bytes and as many workers as possible, up to `threads`, under `limit` (0: no limit). A worker
-// holds a tile and a chunk of `usual` bytes; chunks shrink to `least` before threads go. kLimit, naming the
-// least that works, when not even one worker fits.
-Result<WorkerBudget> worker_budget(uint64_t held, uint64_t limit, size_t threads,
-                                   uint64_t usual = kUsualChunkBytes, uint64_t least = kLeastChunkBytes);
 
 // Elements of a chunk: a multiple of both encodings' blocks whose source and target bytes fit `chunk_bytes`.
 uint64_t chunk_elements(Encoding from, Encoding to, uint64_t chunk_bytes);

@@ -1,7 +1,6 @@
 #include "lobit/convert/compare.h"
 
 #include <algorithm>
-#include <optional>
 #include <unordered_map>
 
 #include <xxhash.h>
@@ -9,15 +8,11 @@
 #include "lobit/convert/budget.h"
 #include "lobit/convert/buffer.h"
 #include "lobit/convert/recode.h"
+#include "lobit/convert/runs.h"
+#include "lobit/convert/workers.h"
 
 namespace lobit {
 namespace {
-
-// Elements whose bytes are hashed and whose errors are summed as one; fixed, so that the results do not
-// depend on threads or limits.
-constexpr uint64_t kRun = 262'144;
-// The most bytes of a run: 8-byte numbers.
-constexpr uint64_t kRunBytes = kRun * 8;
 
 struct RunResult {
   kernels::ErrorSums error;
@@ -28,17 +23,6 @@ struct RunResult {
 
 bool decodable(const TensorEntry& t) {
   return traits(t.encoding).can_decode;
-}
-
-uint64_t runs_of(uint64_t elements) {
-  return elements / kRun + (elements % kRun != 0 ? 1 : 0);
-}
-
-Status read_run(const Model& model, const TensorEntry& tensor, const Chunk& chunk,
-                std::span<std::byte>& bytes) {
-  bytes = bytes.first(bytes_before(tensor.encoding, chunk.count));
-  return model.parts[tensor.part].file.read_at(tensor.offset + bytes_before(tensor.encoding, chunk.first),
-                                               bytes);
 }
 
 class Comparison {
@@ -53,17 +37,21 @@ class Comparison {
     for (const TensorComparison& c : comparisons_) {
       const bool both = c.a != nullptr && c.b != nullptr && c.status == ComparisonStatus::kMeasured;
       const uint64_t elements = both ? c.a->shape.elements() : 0;
-      items.push_back({c.name, elements, kRun, both ? c.a->bytes + c.b->bytes : 0});
+      items.push_back({c.name, elements, kRunElements, both ? c.a->bytes + c.b->bytes : 0});
       first_run_.push_back(runs);
-      runs += runs_of(elements);
+      runs += run_count(elements);
     }
     const uint64_t held = held_bytes(a_) + held_bytes(b_) + runs * sizeof(RunResult) +
                           comparisons_.size() * sizeof(TensorComparison);
-    LOBIT_RETURN_IF_ERROR(make_buffers(held));
+    // Two tiles and the bytes of a run from each side.
+    constexpr uint64_t kWorkerBytes = 2 * Recoder::kTileBytes + 2 * kRunBytes;
+    LOBIT_TRY(Workers workers,
+              Workers::create({held, options_.memory_limit, options_.threads, kWorkerBytes, kWorkerBytes}));
     results_.resize(runs);
     LOBIT_RETURN_IF_ERROR(
-        for_each_chunk(*pool_, items, options_.control,
-                       [&](size_t worker, const Chunk& chunk) { return compare_run(worker, chunk); }));
+        for_each_chunk(workers.pool, items, options_.control, [&](size_t worker, const Chunk& chunk) {
+          return compare_run(workers.buffers[worker].bytes(), chunk);
+        }));
     for (size_t i = 0; i < comparisons_.size(); ++i) {
       if (comparisons_[i].status == ComparisonStatus::kMeasured) summarise(i);
     }
@@ -97,25 +85,9 @@ class Comparison {
     }
   }
 
-  Status make_buffers(uint64_t held) {
-    // Two tiles and the bytes of a run from each side.
-    constexpr uint64_t kWorkerBytes = 2 * Recoder::kTileBytes + 2 * kRunBytes;
-    const size_t wanted = options_.threads == 0 ? ThreadPool::default_threads() : options_.threads;
-    LOBIT_TRY(const WorkerBudget budget,
-              worker_budget(held, options_.memory_limit, wanted, kWorkerBytes, kWorkerBytes));
-    LOBIT_TRY(ThreadPool pool, ThreadPool::create(budget.threads));
-    pool_.emplace(std::move(pool));
-    for (size_t i = 0; i < budget.threads; ++i) {
-      LOBIT_TRY(ScratchBuffer buffer, ScratchBuffer::create(kWorkerBytes));
-      buffers_.push_back(std::move(buffer));
-    }
-    return {};
-  }
-
-  Status compare_run(size_t worker, const Chunk& chunk) {
+  Status compare_run(std::span<std::byte> buffer, const Chunk& chunk) {
     const TensorComparison& c = comparisons_[chunk.item];
-    RunResult& result = results_[first_run_[chunk.item] + chunk.first / kRun];
-    const std::span<std::byte> buffer = buffers_[worker].bytes();
+    RunResult& result = results_[first_run_[chunk.item] + chunk.first / kRunElements];
     std::span<std::byte> a = buffer.subspan(2 * Recoder::kTileBytes, kRunBytes);
     std::span<std::byte> b = buffer.last(kRunBytes);
     LOBIT_RETURN_IF_ERROR(read_run(a_, *c.a, chunk, a));
@@ -139,13 +111,13 @@ class Comparison {
 
   void summarise(size_t i) {
     TensorComparison& c = comparisons_[i];
-    const uint64_t runs = runs_of(c.a->shape.elements());
+    const uint64_t runs = run_count(c.a->shape.elements());
     const std::span<const RunResult> results(results_.data() + first_run_[i], runs);
     bool same = c.a->encoding == c.b->encoding;
     std::vector<uint64_t> hashes_a;
     std::vector<uint64_t> hashes_b;
     for (size_t r = 0; r < results.size(); ++r) {
-      c.error.merge(results[r].error, r * kRun);
+      c.error.merge(results[r].error, r * kRunElements);
       same = same && results[r].same_bytes;
       hashes_a.push_back(results[r].hash_a);
       hashes_b.push_back(results[r].hash_b);
@@ -169,8 +141,6 @@ class Comparison {
   std::vector<TensorComparison> comparisons_;
   std::vector<uint64_t> first_run_;  // of each comparison, into results_
   std::vector<RunResult> results_;
-  std::optional<ThreadPool> pool_;
-  std::vector<ScratchBuffer> buffers_;
 };
 
 }  // namespace

@@ -9,11 +9,11 @@
 
 #include <fmt/format.h>
 
-#include "lobit/base/bytes.h"
 #include "lobit/base/check.h"
 #include "lobit/convert/absmean.h"
 #include "lobit/convert/budget.h"
 #include "lobit/convert/recode.h"
+#include "lobit/convert/workers.h"
 
 namespace lobit {
 namespace {
@@ -58,18 +58,12 @@ class Execution {
   }
 
   Status make_workers() {
-    const size_t wanted = options_.threads == 0 ? ThreadPool::default_threads() : options_.threads;
-    LOBIT_TRY(const WorkerBudget budget,
-              worker_budget(held_bytes(model_) + held_bytes(plan_), options_.memory_limit, wanted));
-    LOBIT_TRY(ThreadPool pool, ThreadPool::create(budget.threads));
-    pool_.emplace(std::move(pool));
-    chunk_bytes_ = budget.chunk_bytes;
-    for (size_t i = 0; i < budget.threads; ++i) {
-      LOBIT_TRY(ScratchBuffer buffer, ScratchBuffer::create(Recoder::kTileBytes + chunk_bytes_));
-      workers_.push_back(std::move(buffer));
-    }
-    result_.threads = budget.threads;
-    result_.buffer_bytes = budget.threads * (Recoder::kTileBytes + chunk_bytes_);
+    LOBIT_TRY(Workers workers, Workers::create({held_bytes(model_) + held_bytes(plan_), options_.memory_limit,
+                                                options_.threads, Recoder::kTileBytes + kUsualChunkBytes,
+                                                Recoder::kTileBytes + kLeastChunkBytes}));
+    workers_.emplace(std::move(workers));
+    result_.threads = workers_->pool.size();
+    result_.buffer_bytes = workers_->buffer_bytes();
     result_.tensors.resize(plan_.tensors.size());
     return {};
   }
@@ -111,8 +105,8 @@ class Execution {
       jobs.push_back({&source, &model_.parts[source.part].file});
       owners.push_back(i);
     }
-    LOBIT_TRY(const std::vector<float> gammas, absmean(*pool_, workers_, jobs, options_.control,
-                                                       options_.overflow == OverflowRule::kSaturate));
+    LOBIT_TRY(const std::vector<float> gammas,
+              absmean(*workers_, jobs, options_.control, options_.overflow == OverflowRule::kSaturate));
     gammas_.resize(plan_.tensors.size());
     for (size_t i = 0; i < owners.size(); ++i) gammas_[owners[i]] = gammas[i];
     return {};
@@ -121,13 +115,14 @@ class Execution {
   Status convert_tensors() {
     std::vector<ChunkedItem> items;
     items.reserve(plan_.tensors.size());
+    const uint64_t chunk_bytes = workers_->buffers[0].bytes().size() - Recoder::kTileBytes;
     for (size_t i = 0; i < plan_.tensors.size(); ++i) {
       const TensorEntry& source = source_of(i);
       items.push_back({source.name, source.shape.elements(),
-                       chunk_elements(source.encoding, plan_.tensors[i].choice.encoding, chunk_bytes_),
+                       chunk_elements(source.encoding, plan_.tensors[i].choice.encoding, chunk_bytes),
                        source.bytes});
     }
-    return for_each_chunk(*pool_, items, options_.control,
+    return for_each_chunk(workers_->pool, items, options_.control,
                           [&](size_t worker, const Chunk& chunk) { return convert_chunk(worker, chunk); });
   }
 
@@ -140,7 +135,7 @@ class Execution {
     const uint64_t target_bytes = bytes_before(to, chunk.count);
     const File& file = model_.parts[source.part].file;
 
-    const std::span<std::byte> buffer = workers_[worker].bytes();
+    const std::span<std::byte> buffer = workers_->buffers[worker].bytes();
     const std::span<std::byte> in = buffer.subspan(Recoder::kTileBytes, source_bytes);
     file.prefetch(source.offset + source_at + kReadAhead, source_bytes);
     LOBIT_RETURN_IF_ERROR(file.read_at(source.offset + source_at, in));
@@ -212,7 +207,7 @@ class Execution {
     }
     LOBIT_TRY(const File file, File::open(copy.source));
     LOBIT_TRY(OutputFile output, OutputFile::create(copy.target, file.size()));
-    const std::span<std::byte> buffer = workers_[0].bytes();
+    const std::span<std::byte> buffer = workers_->buffers[0].bytes();
     for (uint64_t at = 0; at < file.size(); at += buffer.size()) {
       const auto piece =
           buffer.first(static_cast<size_t>(std::min<uint64_t>(buffer.size(), file.size() - at)));
@@ -244,9 +239,7 @@ class Execution {
   const Model& model_;
   const ConversionPlan& plan_;
   const ExecuteOptions& options_;
-  std::optional<ThreadPool> pool_;
-  std::vector<ScratchBuffer> workers_;
-  uint64_t chunk_bytes_ = 0;
+  std::optional<Workers> workers_;
   bool made_folder_ = false;
   std::vector<OutputFile> files_;
   std::vector<std::optional<float>> gammas_;

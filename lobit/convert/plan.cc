@@ -75,12 +75,14 @@ std::vector<Part> split_parts(std::span<const TensorSpec> specs, uint64_t max_by
 }
 
 fs::path part_path(const Target& target, const fs::path& output, size_t part, size_t parts) {
+  const auto number = static_cast<uint32_t>(part + 1);
+  const auto count = static_cast<uint32_t>(parts);
   if (target.folder) {
-    return output /
-           (parts == 1 ? std::string(kSingleName) : split_part_name("model", part, parts, ".safetensors"));
+    if (parts == 1) return output / kSingleName;
+    return output / fs::path(split_part_name("model", number, count)).replace_extension(".safetensors");
   }
   if (parts == 1) return output;
-  return output.parent_path() / split_part_name(output.stem().native(), part, parts, ".gguf");
+  return output.parent_path() / split_part_name(output.stem().native(), number, count);
 }
 
 Result<FileLayout> layout(const Target& target, const Metadata& metadata, std::span<const TensorSpec> specs,
@@ -93,9 +95,9 @@ Result<FileLayout> layout(const Target& target, const Metadata& metadata, std::s
 Metadata part_metadata(const Target& target, const Metadata& all, size_t part, size_t parts, size_t tensors) {
   if (parts == 1 || target.format == FileFormat::kSafetensors) return all;
   Metadata metadata = part == 0 ? all : Metadata{};
-  metadata.set("split.no", MetadataValue::u16(static_cast<uint16_t>(part)));
-  metadata.set("split.count", MetadataValue::u16(static_cast<uint16_t>(parts)));
-  metadata.set("split.tensors.count", MetadataValue::i32(static_cast<int32_t>(tensors)));
+  metadata.set(kSplitNumberKey, MetadataValue::u16(static_cast<uint16_t>(part)));
+  metadata.set(kSplitCountKey, MetadataValue::u16(static_cast<uint16_t>(parts)));
+  metadata.set(kSplitTensorsKey, MetadataValue::i32(static_cast<int32_t>(tensors)));
   return metadata;
 }
 

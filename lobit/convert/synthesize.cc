@@ -9,8 +9,8 @@
 
 #include "lobit/base/bytes.h"
 #include "lobit/convert/budget.h"
-#include "lobit/convert/buffer.h"
 #include "lobit/convert/weight_table.h"
+#include "lobit/convert/workers.h"
 #include "lobit/format/gguf.h"
 #include "lobit/format/safetensors.h"
 #include "lobit/kernels/philox.h"
@@ -151,23 +151,17 @@ class Generator {
 
 Status write_tensors(OutputFile& file, const FileLayout& layout, std::span<const TensorSpec> specs,
                      const SynthesizeOptions& options) {
-  LOBIT_TRY(ThreadPool pool,
-            ThreadPool::create(options.threads == 0 ? ThreadPool::default_threads() : options.threads));
-  std::vector<ScratchBuffer> buffers;
-  for (size_t i = 0; i < pool.size(); ++i) {
-    LOBIT_TRY(ScratchBuffer buffer, ScratchBuffer::create(kChunk * 8));
-    buffers.push_back(std::move(buffer));
-  }
+  LOBIT_TRY(Workers workers, Workers::create({0, 0, options.threads, kChunk * 8, kChunk * 8}));
   std::vector<ChunkedItem> items;
   for (const TensorSpec& spec : specs) {
     const uint64_t elements = spec.shape.elements();
     items.push_back({spec.name, elements, kChunk, bytes_before(spec.encoding, elements)});
   }
   const Generator generator(options.encoding, options.seed);
-  return for_each_chunk(pool, items, options.control, [&](size_t worker, const Chunk& chunk) {
+  return for_each_chunk(workers.pool, items, options.control, [&](size_t worker, const Chunk& chunk) {
     const TensorSpec& spec = specs[chunk.item];
     const uint64_t at = layout.offsets[chunk.item] + bytes_before(spec.encoding, chunk.first);
-    return file.write_at(at, generator.fill(spec, chunk, buffers[worker].bytes()));
+    return file.write_at(at, generator.fill(spec, chunk, workers.buffers[worker].bytes()));
   });
 }
 

@@ -402,5 +402,40 @@ TEST(Decoder, ConvertsAllHalves) {
   expect_decodes_like_reference(kBF16, all, 0x10000);
 }
 
+// Decoders may treat outputs beyond the caches differently; pieces of 64 KiB are what the tests above saw.
+TEST(Decoder, GivesTheSameForLargeOutputs) {
+  constexpr size_t kPiece = 16384;
+  constexpr size_t kPieces = 520;  // 32.5 MiB
+  Floats memory(kPieces * kPiece + 64);
+  Floats piece(kPiece);
+  const size_t aligned = (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64 / sizeof(float);
+  for (const EncodingTraits& from : all_encodings()) {
+    if (!from.can_decode || from.encoding == kF32) continue;
+    const size_t piece_bytes = bytes_of(from.encoding, kPiece);
+    ByteVector blocks(kPieces * piece_bytes);
+    for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<uint8_t>((i * 0x9E3779B1u) >> 13);
+    size_t offset = 0;  // from a cache line, in floats
+    for (const SimdLevel level : simd_levels()) {
+      const DecodeFn scalar = (AtLevel(SimdLevel::kScalar), decoder(from.encoding));
+      const AtLevel at(level);
+      const DecodeFn fn = decoder(from.encoding);
+      if (fn == scalar) continue;  // the reference codec, too slow for this
+      for (const size_t start : {aligned, aligned + ++offset}) {
+        float* out = &memory[start];
+        out[kPieces * kPiece] = -1.0f;
+        fn(blocks.data(), out, kPieces * kPiece);
+        EXPECT_EQ(out[kPieces * kPiece], -1.0f);
+        bool same = true;
+        for (size_t i = 0; same && i < kPieces; i += 7) {
+          fn(&blocks[i * piece_bytes], piece.data(), kPiece);
+          same = std::memcmp(piece.data(), out + i * kPiece, kPiece * sizeof(float)) == 0;
+        }
+        EXPECT_TRUE(same) << describe(level, from.encoding, kF32, kPieces * kPiece) << " at "
+                          << start - aligned;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lobit::kernels

@@ -105,9 +105,10 @@ HWY_INLINE bool all_plain(V4F scale, V4F extent) {
   return hn::AllTrue(D4F(), hn::Or(zero, hn::And(large, fits)));
 }
 
-// Whether the first value of a block whose magnitude has the bits `magnitude` is negative. There is one.
+// The sign bit, 0 or 1, of the first value of a block whose magnitude has the bits `magnitude`. There is one.
+// No branches: signs are as good as random.
 template <Encoding kFrom>
-HWY_INLINE bool first_is_negative(const void* values, size_t index, int32_t magnitude) {
+HWY_INLINE uint32_t first_sign(const void* values, size_t index, int32_t magnitude) {
   uint32_t equal = 0;
   uint32_t negative = 0;
   HWY_UNROLL(8)
@@ -117,7 +118,7 @@ HWY_INLINE bool first_is_negative(const void* values, size_t index, int32_t magn
     equal |= bits_from_mask(same) << (v * kLanes);
     negative |= bits_from_mask(hn::Lt(hn::BitCast(DI(), value), hn::Zero(DI()))) << (v * kLanes);
   }
-  return (negative >> std::countr_zero(equal) & 1u) != 0;
+  return negative >> std::countr_zero(equal) & 1u;
 }
 
 // Four lanes as scalars, one per block.
@@ -177,12 +178,25 @@ HWY_INLINE VF broadcast_half(const uint8_t* bytes) {
   return f16_to_f32(hn::Set(DU16(), bits));
 }
 
-// DecodeFn of `Codec`, which has Block and static void decode(const uint8_t* block, float* values).
+template <class Codec, bool kPastCaches>
+HWY_INLINE void decode_all(const uint8_t* in, float* values, size_t count) {
+  for (size_t i = 0; i < count; i += kBlock, in += sizeof(typename Codec::Block)) {
+    Codec::template decode<kPastCaches>(in, values + i);
+  }
+}
+
+// DecodeFn of `Codec`, which has
+//   Block
+//   template <bool kPastCaches> static void decode(const uint8_t* block, float* values)
 template <class Codec>
 void decode_blocks(const void* blocks, float* values, size_t count) {
   const auto* in = static_cast<const uint8_t*>(blocks);
-  for (size_t i = 0; i < count; i += kBlock, in += sizeof(typename Codec::Block))
-    Codec::decode(in, values + i);
+  if (writes_past_caches(values, count)) {
+    decode_all<Codec, true>(in, values, count);
+    hwy::FlushStream();
+  } else {
+    decode_all<Codec, false>(in, values, count);
+  }
 }
 
 #endif  // LOBIT_HAS_VECTORS

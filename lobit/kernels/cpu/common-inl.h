@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "lobit/dtype/encoding.h"
@@ -138,6 +139,25 @@ HWY_INLINE float load_value(const void* values, size_t index) {
     uint16_t bits;
     std::memcpy(&bits, static_cast<const char*>(values) + 2 * index, sizeof(bits));
     return kFrom == Encoding::kF16 ? lobit::f16_to_f32(bits) : lobit::bf16_to_f32(bits);
+  }
+}
+
+// Values of a decoder's output that is larger than a core's share of the caches: stored past them, no line is
+// read before it is written.
+inline constexpr size_t kLargeOutput = size_t{8} << 20;
+
+// Whether a decoder stores past the caches. Such stores need aligned vectors.
+HWY_INLINE bool writes_past_caches(const float* values, size_t count) {
+  return count >= kLargeOutput && reinterpret_cast<uintptr_t>(values) % sizeof(VF) == 0;
+}
+
+// Stores kLanes values of a decoder.
+template <bool kPastCaches>
+HWY_INLINE void store_values(VF v, float* values) {
+  if constexpr (kPastCaches) {
+    hn::Stream(v, DF(), values);
+  } else {
+    hn::StoreU(v, DF(), values);
   }
 }
 

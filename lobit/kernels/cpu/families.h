@@ -14,4 +14,10 @@ DecodeFn q8_decoder(Encoding from);
 EncodeFn q4_q5_encoder(Encoding from, Encoding to);
 DecodeFn q4_q5_decoder(Encoding from);
 
+EncodeFn ternary_encoder(Encoding from, Encoding to);
+DecodeFn ternary_decoder(Encoding from);
+
+EncodeFn q2_encoder(Encoding from, Encoding to);
+DecodeFn q2_decoder(Encoding from);
+
 }  // namespace lobit::kernels

@@ -82,12 +82,13 @@ struct Symmetric {
     HWY_UNROLL(4)
     for (size_t b = 0; b < kGroupBlocks; ++b, out += sizeof(Block)) {
       const size_t first = index + b * kBlock;
-      // Zeros of either sign count as +0.
-      const bool negative = first_is_negative<kFrom>(values, first, std::bit_cast<int32_t>(peak.value[b])) &&
-                            peak.value[b] != 0.0f;
-      const auto half = static_cast<uint16_t>(d.value[b] | (negative ? 0u : 0x8000u));
+      const auto bits = std::bit_cast<int32_t>(peak.value[b]);
+      // Negative when the peak is positive; zeros of either sign count as +0.
+      const uint32_t sign = (first_sign<kFrom>(values, first, bits) ^ 1u) | (bits == 0 ? 1u : 0u);
+      const auto half = static_cast<uint16_t>(d.value[b] | sign << 15);
       std::memcpy(out + offsetof(Block, d), &half, sizeof(half));
-      const VF factor = hn::Set(DF(), negative ? inverse.value[b] : -inverse.value[b]);
+      const VF factor =
+          hn::Set(DF(), std::bit_cast<float>(std::bit_cast<uint32_t>(inverse.value[b]) | sign << 31));
       VI codes[kBlockVectors];
       HWY_UNROLL(8)
       for (size_t v = 0; v < kBlockVectors; ++v) {
@@ -100,12 +101,13 @@ struct Symmetric {
     return true;
   }
 
+  template <bool kPastCaches>
   static HWY_INLINE void decode(const uint8_t* block, float* values) {
     const VF d = broadcast_half(block + offsetof(Block, d));
     HWY_UNROLL(8)
     for (size_t j = 0; j < kBlock; j += kLanes) {
       const VI code = hn::Sub(load_codes<Block>(block, j), hn::Set(DI(), kZero));
-      hn::StoreU(hn::Mul(d, hn::ConvertTo(DF(), code)), DF(), values + j);
+      store_values<kPastCaches>(hn::Mul(d, hn::ConvertTo(DF(), code)), values + j);
     }
   }
 };
@@ -159,7 +161,7 @@ struct Affine {
       std::memcpy(out + offsetof(Block, d), &d.value[b], sizeof(Block::d));
       uint16_t half = m.value[b];
       if (HWY_UNLIKELY(min.value[b] == 0.0f)) {  // the first zero decides the sign
-        half = first_is_negative<kFrom>(values, first, 0) ? 0x8000 : 0;
+        half = static_cast<uint16_t>(first_sign<kFrom>(values, first, 0) << 15);
       }
       std::memcpy(out + offsetof(Block, m), &half, sizeof(half));
       VI codes[kBlockVectors];
@@ -174,13 +176,14 @@ struct Affine {
     return true;
   }
 
+  template <bool kPastCaches>
   static HWY_INLINE void decode(const uint8_t* block, float* values) {
     const VF d = broadcast_half(block + offsetof(Block, d));
     const VF m = broadcast_half(block + offsetof(Block, m));
     HWY_UNROLL(8)
     for (size_t j = 0; j < kBlock; j += kLanes) {
       const VF code = hn::ConvertTo(DF(), load_codes<Block>(block, j));
-      hn::StoreU(hn::Add(hn::Mul(d, code), m), DF(), values + j);
+      store_values<kPastCaches>(hn::Add(hn::Mul(d, code), m), values + j);
     }
   }
 };

@@ -41,13 +41,14 @@ struct Q8_0 {
     return true;
   }
 
+  template <bool kPastCaches>
   static HWY_INLINE void decode(const uint8_t* block, float* values) {
     const VF d = broadcast_half(block + offsetof(Block, d));
     const auto* qs = reinterpret_cast<const int8_t*>(block + offsetof(Block, qs));
     HWY_UNROLL(8)
     for (size_t j = 0; j < kBlock; j += kLanes) {
       const VI codes = hn::PromoteTo(DI(), hn::LoadU(hn::Rebind<int8_t, DI>(), qs + j));
-      hn::StoreU(hn::Mul(d, hn::ConvertTo(DF(), codes)), DF(), values + j);
+      store_values<kPastCaches>(hn::Mul(d, hn::ConvertTo(DF(), codes)), values + j);
     }
   }
 };
