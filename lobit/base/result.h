@@ -34,6 +34,7 @@ using Status = Result<void>;
 
 }  // namespace lobit
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration takes none.
 #define LOBIT_CONCAT_INNER(a, b) a##b
 #define LOBIT_CONCAT(a, b) LOBIT_CONCAT_INNER(a, b)
 
@@ -43,10 +44,13 @@ using Status = Result<void>;
   declaration = std::move(*tmp)
 #define LOBIT_TRY(declaration, expression) \
   LOBIT_TRY_INNER(declaration, expression, LOBIT_CONCAT(lobit_try_, __COUNTER__))
+// NOLINTEND(bugprone-macro-parentheses)
 
-#define LOBIT_RETURN_IF_ERROR(expression)                    \
-  do {                                                       \
-    if (auto lobit_status = (expression); !lobit_status) {   \
-      return ::lobit::fail(std::move(lobit_status).error()); \
-    }                                                        \
+#define LOBIT_RETURN_IF_ERROR_INNER(expression, status) \
+  do {                                                  \
+    if (auto status = (expression); !status) {          \
+      return ::lobit::fail(std::move(status).error());  \
+    }                                                   \
   } while (false)
+#define LOBIT_RETURN_IF_ERROR(expression) \
+  LOBIT_RETURN_IF_ERROR_INNER(expression, LOBIT_CONCAT(lobit_status_, __COUNTER__))

@@ -57,6 +57,7 @@ void remove_stale_partials(const std::filesystem::path& folder) {
   const int dir_fd = ::dirfd(dir);
   while (const dirent* entry = ::readdir(dir)) {  // NOLINT(concurrency-mt-unsafe): own stream
     if (!std::string_view(entry->d_name).starts_with(kPartialPrefix)) continue;
+    // NOLINTNEXTLINE(clang-analyzer-unix.StdCLibraryFunctions): dirfd of an open stream is never -1
     const int fd = ::openat(dir_fd, entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) continue;
     if (::flock(fd, LOCK_EX | LOCK_NB) == 0) ::unlinkat(dir_fd, entry->d_name, 0);

@@ -1,0 +1,73 @@
+#include "lobit/convert/statistics.h"
+
+#include <cmath>
+#include <limits>
+
+#include "lobit/convert/recode.h"
+#include "lobit/convert/runs.h"
+#include "lobit/convert/workers.h"
+#include "lobit/kernels/measure.h"
+
+namespace lobit {
+namespace {
+
+constexpr uint64_t kWorkerBytes = Recoder::kTileBytes + kRunBytes;
+
+ValueSummary summary(const kernels::ValueSums& sums) {
+  ValueSummary s;
+  s.zeros = sums.zeros;
+  s.nans = sums.nans;
+  s.infinities = sums.infinities;
+  if (sums.count == 0) {
+    s.min = s.max = s.mean = s.standard_deviation = std::numeric_limits<double>::quiet_NaN();
+    return s;
+  }
+  const auto n = static_cast<double>(sums.count);
+  s.min = static_cast<double>(sums.min);
+  s.max = static_cast<double>(sums.max);
+  s.mean = sums.sum / n;
+  s.standard_deviation = std::sqrt(std::max(0.0, sums.sum_squares / n - s.mean * s.mean));
+  return s;
+}
+
+}  // namespace
+
+Result<std::vector<std::optional<ValueSummary>>> model_statistics(const Model& model,
+                                                                  const StatisticsOptions& options) {
+  std::vector<ChunkedItem> items;
+  std::vector<uint64_t> first_run;
+  uint64_t runs = 0;
+  for (const TensorEntry& tensor : model.tensors) {
+    const uint64_t elements = traits(tensor.encoding).can_decode ? tensor.shape.elements() : 0;
+    items.push_back({tensor.name, elements, kRunElements, elements > 0 ? tensor.bytes : 0});
+    first_run.push_back(runs);
+    runs += run_count(elements);
+  }
+  std::vector<kernels::ValueSums> sums(runs);
+  LOBIT_TRY(Workers workers, Workers::create({held_bytes(model) + runs * sizeof sums[0], options.memory_limit,
+                                              options.threads, kWorkerBytes, kWorkerBytes}));
+  LOBIT_RETURN_IF_ERROR(
+      for_each_chunk(workers.pool, items, options.control, [&](size_t worker, const Chunk& chunk) -> Status {
+        const TensorEntry& tensor = model.tensors[chunk.item];
+        const std::span<std::byte> buffer = workers.buffers[worker].bytes();
+        std::span<std::byte> bytes = buffer.subspan(Recoder::kTileBytes);
+        LOBIT_RETURN_IF_ERROR(read_run(model, tensor, chunk, bytes));
+        kernels::ValueSums& run = sums[first_run[chunk.item] + chunk.first / kRunElements];
+        for_each_tile(
+            tensor.encoding, bytes.data(), chunk.count, reinterpret_cast<float*>(buffer.data()),
+            [&](const float* values, size_t, size_t n) { kernels::accumulate_values(values, n, run); });
+        return {};
+      }));
+
+  std::vector<std::optional<ValueSummary>> summaries(model.tensors.size());
+  for (size_t i = 0; i < summaries.size(); ++i) {
+    if (!traits(model.tensors[i].encoding).can_decode) continue;
+    kernels::ValueSums total;
+    const uint64_t end = first_run[i] + run_count(items[i].elements);
+    for (uint64_t run = first_run[i]; run < end; ++run) total.merge(sums[run]);
+    summaries[i] = summary(total);
+  }
+  return summaries;
+}
+
+}  // namespace lobit

@@ -1,0 +1,300 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "lobit/base/check.h"
+#include "lobit/dtype/block.h"
+#include "lobit/dtype/half.h"
+#include "lobit/dtype/reference.h"
+#include "lobit/dtype/reference_internal.h"
+
+namespace lobit::reference {
+namespace {
+
+constexpr uint16_t kHalfInf = 0x7C00;
+
+constexpr bool overflowed(uint16_t half) {
+  return (half & 0x7FFFu) == kHalfInf;
+}
+
+// The value of largest magnitude with its sign, the first one where several tie; +0 for zeros of either sign.
+template <size_t N>
+float peak(const Values<N>& x) {
+  float largest = 0.0f;
+  for (const float v : x) {
+    if (std::fabs(v) > std::fabs(largest)) largest = v;
+  }
+  return largest;
+}
+
+struct Range {
+  float min;
+  float max;
+  float spread() const { return max - min; }
+};
+
+// Of equal zeros the first one met stays, which decides the sign of a stored minimum.
+template <size_t N>
+Range range(const Values<N>& x) {
+  Range r{std::numeric_limits<float>::max(), -std::numeric_limits<float>::max()};
+  for (const float v : x) {
+    if (v < r.min) r.min = v;
+    if (v > r.max) r.max = v;
+  }
+  return r;
+}
+
+// The factor from values to codes: 1 / scale, and 0, which gives the codes of zeros, for a group without
+// extent or with one too small.
+float inverse_scale(float scale, float extent, EncodeCounts& counts) {
+  if (extent == 0.0f) return 0.0f;
+  if (extent < kTinyGroup) {
+    ++counts.flushed;
+    return 0.0f;
+  }
+  return 1.0f / scale;
+}
+
+// The callers have added the half that makes truncation round, so `value` >= 0.
+uint8_t truncated(float value, int limit) {
+  return static_cast<uint8_t>(std::min(limit, static_cast<int>(value)));
+}
+
+uint8_t nibbles(uint8_t low, uint8_t high) {
+  return static_cast<uint8_t>((low & 0x0Fu) | (high & 0x0Fu) << 4);
+}
+
+// Q5_0 and Q5_1: codes of 5 bits as nibbles and a little-endian word of fifth bits.
+template <typename Block>
+void store_five_bits(const std::array<uint8_t, 32>& codes, Block& block) {
+  for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(codes[j], codes[j + 16]);
+  for (size_t byte = 0; byte < 4; ++byte) {
+    unsigned bits = 0;
+    for (size_t i = 0; i < 8; ++i) bits |= (codes[8 * byte + i] >> 4 & 1u) << i;
+    block.qh[byte] = static_cast<uint8_t>(bits);
+  }
+}
+
+BlockQ8_0 encode_q8_0(const Values<32>& x, EncodeCounts& counts) {
+  const float extent = std::fabs(peak(x));
+  const float d = extent / 127.0f;
+  const float inverse = inverse_scale(d, extent, counts);
+  BlockQ8_0 block;
+  block.d = f32_to_f16(d);
+  for (size_t j = 0; j < 32; ++j) block.qs[j] = static_cast<int8_t>(std::round(x[j] * inverse));
+  return block;
+}
+
+BlockQ4_0 encode_q4_0(const Values<32>& x, EncodeCounts& counts) {
+  const float largest = peak(x);
+  const float d = largest / -8.0f;
+  const float inverse = inverse_scale(d, std::fabs(largest), counts);
+  const auto code = [&](float v) { return truncated(v * inverse + 8.5f, 15); };
+  BlockQ4_0 block;
+  block.d = f32_to_f16(d);
+  for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(code(x[j]), code(x[j + 16]));
+  return block;
+}
+
+BlockQ4_1 encode_q4_1(const Values<32>& x, EncodeCounts& counts) {
+  const Range r = range(x);
+  const float d = r.spread() / 15.0f;
+  const float inverse = inverse_scale(d, r.spread(), counts);
+  const auto code = [&](float v) { return truncated((v - r.min) * inverse + 0.5f, 15); };
+  BlockQ4_1 block;
+  block.d = f32_to_f16(d);
+  block.m = f32_to_f16(r.min);
+  for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(code(x[j]), code(x[j + 16]));
+  return block;
+}
+
+BlockQ5_0 encode_q5_0(const Values<32>& x, EncodeCounts& counts) {
+  const float largest = peak(x);
+  const float d = largest / -16.0f;
+  const float inverse = inverse_scale(d, std::fabs(largest), counts);
+  std::array<uint8_t, 32> codes;
+  for (size_t j = 0; j < 32; ++j) codes[j] = truncated(x[j] * inverse + 16.5f, 31);
+  BlockQ5_0 block;
+  block.d = f32_to_f16(d);
+  store_five_bits(codes, block);
+  return block;
+}
+
+BlockQ5_1 encode_q5_1(const Values<32>& x, EncodeCounts& counts) {
+  const Range r = range(x);
+  const float d = r.spread() / 31.0f;
+  const float inverse = inverse_scale(d, r.spread(), counts);
+  std::array<uint8_t, 32> codes;
+  for (size_t j = 0; j < 32; ++j) codes[j] = truncated((x[j] - r.min) * inverse + 0.5f, 31);
+  BlockQ5_1 block;
+  block.d = f32_to_f16(d);
+  block.m = f32_to_f16(r.min);
+  store_five_bits(codes, block);
+  return block;
+}
+
+BlockQ1_0 encode_q1_0(const Values<128>& x, EncodeCounts&) {
+  float sum = 0.0f;  // in order: the last bit of the scale depends on it
+  for (const float v : x) sum += std::fabs(v);
+  BlockQ1_0 block;
+  block.d = f32_to_f16(sum / 128.0f);
+  for (size_t j = 0; j < 16; ++j) {
+    unsigned bits = 0;
+    for (size_t i = 0; i < 8; ++i) bits |= (x[8 * j + i] >= 0.0f ? 1u : 0u) << i;  // -0 counts as positive
+    block.qs[j] = static_cast<uint8_t>(bits);
+  }
+  return block;
+}
+
+// Q2_0, TQ2_0, TQ1_0: the codes 0, 1, 2 of -1, 0, +1 and the scale that goes with them.
+template <size_t N>
+struct Ternary {
+  uint16_t d;
+  std::array<uint8_t, N> codes;
+};
+
+template <size_t N>
+Ternary<N> ternary(const Values<N>& x, EncodeCounts& counts) {
+  const float d = std::fabs(peak(x));
+  const float inverse = inverse_scale(d, d, counts);
+  Ternary<N> t;
+  t.d = f32_to_f16(d);
+  for (size_t j = 0; j < N; ++j) t.codes[j] = static_cast<uint8_t>(std::lround(x[j] * inverse) + 1);
+  return t;
+}
+
+BlockQ2_0 encode_q2_0(const Values<64>& x, EncodeCounts& counts) {
+  const Ternary<64> t = ternary(x, counts);
+  BlockQ2_0 block;
+  block.d = t.d;
+  for (size_t j = 0; j < 16; ++j) {
+    unsigned bits = 0;
+    for (size_t i = 0; i < 4; ++i) bits |= unsigned{t.codes[4 * j + i]} << (2 * i);
+    block.qs[j] = static_cast<uint8_t>(bits);
+  }
+  return block;
+}
+
+BlockTQ2_0 encode_tq2_0(const Values<256>& x, EncodeCounts& counts) {
+  const Ternary<256> t = ternary(x, counts);
+  BlockTQ2_0 block;
+  block.d = t.d;
+  for (size_t j = 0; j < 64; ++j) {
+    const size_t first = j / 32 * 128 + j % 32;
+    unsigned bits = 0;
+    for (size_t n = 0; n < 4; ++n) bits |= unsigned{t.codes[first + 32 * n]} << (2 * n);
+    block.qs[j] = static_cast<uint8_t>(bits);
+  }
+  return block;
+}
+
+// Five base-3 digits, `stride` codes apart, as a fraction of 256 that is rounded up: multiplying by 3 then
+// yields one digit after the other above the byte. The fifth digit is 0 where only four are stored.
+uint8_t base3(const uint8_t* codes, size_t stride, size_t digits) {
+  unsigned value = 0;
+  for (size_t n = 0; n < 5; ++n) value = 3 * value + (n < digits ? codes[n * stride] : 0u);
+  return static_cast<uint8_t>((value * 256 + 242) / 243);
+}
+
+BlockTQ1_0 encode_tq1_0(const Values<256>& x, EncodeCounts& counts) {
+  const Ternary<256> t = ternary(x, counts);
+  BlockTQ1_0 block;
+  block.d = t.d;
+  for (size_t m = 0; m < 32; ++m) block.qs[m] = base3(&t.codes[m], 32, 5);
+  for (size_t m = 0; m < 16; ++m) block.qs[32 + m] = base3(&t.codes[160 + m], 16, 5);
+  for (size_t j = 0; j < 4; ++j) block.qh[j] = base3(&t.codes[240 + j], 4, 4);
+  return block;
+}
+
+template <typename Block>
+constexpr bool kHasMinimum = requires(const Block& block) { block.m; };
+
+// Whether codes are defined for the group: see EncodeCounts::unrepresentable.
+template <typename Block, size_t N>
+bool has_codes(const Values<N>& x) {
+  if (!std::ranges::all_of(x, [](float v) { return std::isfinite(v); })) return false;
+  return !kHasMinimum<Block> || std::isfinite(range(x).spread());
+}
+
+template <typename Block>
+bool scale_overflowed(const Block& block) {
+  if constexpr (kHasMinimum<Block>) {
+    if (overflowed(block.m)) return true;
+  }
+  return overflowed(block.d);
+}
+
+template <typename Block, size_t N>
+EncodeCounts encode_blocks(Block (*encode_block)(const Values<N>&, EncodeCounts&), const float* values,
+                           void* blocks, size_t count) {
+  EncodeCounts counts;
+  const auto* from = reinterpret_cast<const std::byte*>(values);
+  auto* to = static_cast<std::byte*>(blocks);
+  for (size_t i = 0; i < count / N; ++i) {
+    Values<N> x;
+    std::memcpy(x.data(), from + i * sizeof x, sizeof x);
+    const bool coded = has_codes<Block>(x);
+    if (!coded) x.fill(0.0f);
+    Block block = encode_block(x, counts);
+    if (!coded) block.d = kHalfInf;
+    if (scale_overflowed(block)) ++counts.unrepresentable;
+    std::memcpy(to + i * sizeof block, &block, sizeof block);
+  }
+  return counts;
+}
+
+// F16 and BF16, whose Inf differ.
+template <uint16_t (*kConvert)(float), uint16_t kInf>
+EncodeCounts encode_halves(const float* values, void* halves, size_t count) {
+  EncodeCounts counts;
+  const auto* from = reinterpret_cast<const std::byte*>(values);
+  auto* to = static_cast<std::byte*>(halves);
+  for (size_t i = 0; i < count; ++i) {
+    float value;
+    std::memcpy(&value, from + i * sizeof value, sizeof value);
+    const uint16_t half = kConvert(value);
+    if ((half & 0x7FFFu) == kInf && std::isfinite(value)) ++counts.unrepresentable;
+    std::memcpy(to + i * sizeof half, &half, sizeof half);
+  }
+  return counts;
+}
+
+}  // namespace
+
+EncodeCounts encode(Encoding to, const float* values, void* blocks, size_t count) {
+  LOBIT_DCHECK(traits(to).can_encode && count % traits(to).block_elements == 0);
+  switch (to) {
+    case Encoding::kF32:
+      if (count > 0) std::memcpy(blocks, values, count * sizeof(float));
+      return {};
+    case Encoding::kF16:
+      return encode_halves<f32_to_f16, kHalfInf>(values, blocks, count);
+    case Encoding::kBF16:
+      return encode_halves<f32_to_bf16, 0x7F80>(values, blocks, count);
+    case Encoding::kQ8_0:
+      return encode_blocks(encode_q8_0, values, blocks, count);
+    case Encoding::kQ4_0:
+      return encode_blocks(encode_q4_0, values, blocks, count);
+    case Encoding::kQ4_1:
+      return encode_blocks(encode_q4_1, values, blocks, count);
+    case Encoding::kQ5_0:
+      return encode_blocks(encode_q5_0, values, blocks, count);
+    case Encoding::kQ5_1:
+      return encode_blocks(encode_q5_1, values, blocks, count);
+    case Encoding::kQ2_0:
+      return encode_blocks(encode_q2_0, values, blocks, count);
+    case Encoding::kQ1_0:
+      return encode_blocks(encode_q1_0, values, blocks, count);
+    case Encoding::kTQ2_0:
+      return encode_blocks(encode_tq2_0, values, blocks, count);
+    case Encoding::kTQ1_0:
+      return encode_blocks(encode_tq1_0, values, blocks, count);
+    default:
+      LOBIT_CHECK(!"an encoding that can_encode");
+      return {};
+  }
+}
+
+}  // namespace lobit::reference

@@ -1,0 +1,124 @@
+// Q2_0: 64 values of two bits each, in order, under one F16 scale. The encoder uses three of the four codes.
+#include <cstddef>
+
+#include "lobit/kernels/cpu/families.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lobit/kernels/cpu/q2.cc"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include "lobit/kernels/cpu/lookup-inl.h"
+#include "lobit/kernels/cpu/ternary-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lobit::kernels::HWY_NAMESPACE {
+namespace {
+#if LOBIT_HAS_VECTORS
+
+struct Q2_0Codec {
+  using Block = BlockQ2_0;
+  static constexpr Encoding kEncoding = Encoding::kQ2_0;
+  static constexpr size_t kGroup = 64;
+
+  // Bit i tells whether value i becomes +1, or -1.
+  template <Encoding kFrom>
+  struct Signs {
+    uint64_t plus = 0;
+    uint64_t minus = 0;
+
+    HWY_INLINE Signs(const Pattern<kFrom>* x, Pattern<kFrom> threshold) {
+      const hn::ScalableTag<Pattern<kFrom>> d;
+      const auto limit = hn::Set(d, threshold);
+      const auto sign = hn::Set(d, std::numeric_limits<Pattern<kFrom>>::min());
+      for (size_t i = 0; i < kGroup; i += hn::Lanes(d)) {
+        const auto v = hn::LoadU(d, x + i);
+        plus |= mask_bits(d, hn::Gt(v, limit)) << i;
+        minus |= mask_bits(d, hn::Gt(hn::Xor(v, sign), limit)) << i;
+      }
+    }
+  };
+
+  // Code 2 is the high bit alone, code 1 the low bit alone. A carry-less square puts a zero between any two
+  // bits, so two of them interleave the 64 low and the 64 high bits.
+  template <Encoding kFrom>
+  static HWY_INLINE void encode(const Pattern<kFrom>* x, Pattern<kFrom> threshold, uint16_t scale,
+                                uint8_t* block) {
+    const Signs<kFrom> signs(x, threshold);
+    const hn::FixedTag<uint64_t, 2> d;
+    const auto low = hn::Set(d, ~(signs.plus | signs.minus));
+    const auto high = hn::Set(d, signs.plus);
+    const auto codes = hn::Or(hn::CLMulLower(low, low), hn::ShiftLeft<1>(hn::CLMulLower(high, high)));
+    const hn::FixedTag<uint8_t, 16> d8;
+    hn::StoreU(hn::BitCast(d8, codes), d8, block + offsetof(Block, qs));
+    std::memcpy(block + offsetof(Block, d), &scale, sizeof(scale));
+  }
+};
+
+// The 16 values of four bytes. Lane j of 16 has its code 2 * j bits up in the word.
+HWY_INLINE void decode_word(const uint8_t* bytes, const TernaryValues& table, float* values) {
+#if LOBIT_HAS_PERMUTEVAR
+  uint32_t word;
+  std::memcpy(&word, bytes, sizeof(word));
+  const VU shifts = hn::Iota(DU(), 0);
+  for (size_t j = 0; j < 16; j += kLanes) {
+    const VU codes = hn::Set(DU(), word >> (2 * j)) >> hn::Add(shifts, shifts);
+    hn::StoreU(table.at(codes), DF(), values + j);
+  }
+#else
+  // Without variable shifts: a product moves each code to bit 6 of its lane.
+  const hn::FixedTag<uint32_t, 4> d;
+  alignas(16) static constexpr uint32_t kFactors[4] = {64, 16, 4, 1};
+  const auto factors = hn::Load(d, kFactors);
+  for (size_t j = 0; j < 4; ++j) {
+    const auto codes = hn::ShiftRight<6>(hn::Mul(hn::Set(d, bytes[j]), factors));
+    hn::StoreU(table.at(codes), hn::FixedTag<float, 4>(), values + 4 * j);
+  }
+#endif
+}
+
+void decode_q2_0(const void* blocks, float* values, size_t count) {
+  const auto* block = static_cast<const uint8_t*>(blocks);
+  for (size_t i = 0; i < count; i += 64, block += sizeof(BlockQ2_0), values += 64) {
+    const TernaryValues table(block + offsetof(BlockQ2_0, d));
+    const uint8_t* qs = block + offsetof(BlockQ2_0, qs);
+    for (size_t j = 0; j < 16; j += 4) decode_word(qs + j, table, values + 4 * j);
+  }
+}
+
+EncodeFn find_encoder(Encoding from, Encoding to) {
+  return find_ternary_encoder<Q2_0Codec>(from, to);
+}
+
+DecodeFn find_decoder(Encoding from) {
+  return from == Encoding::kQ2_0 ? decode_q2_0 : nullptr;
+}
+
+#else
+EncodeFn find_encoder(Encoding, Encoding) {
+  return nullptr;
+}
+DecodeFn find_decoder(Encoding) {
+  return nullptr;
+}
+#endif  // LOBIT_HAS_VECTORS
+}  // namespace
+}  // namespace lobit::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lobit::kernels {
+
+HWY_EXPORT(find_encoder);
+HWY_EXPORT(find_decoder);
+
+EncodeFn q2_encoder(Encoding from, Encoding to) {
+  return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to);
+}
+
+DecodeFn q2_decoder(Encoding from) {
+  return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
+}
+
+}  // namespace lobit::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,199 @@
+// What the encoders of Q2_0, TQ2_0 and TQ1_0 share: the scales of sixteen groups at once, and the rule that
+// gives a value its code. Included once per target.
+//
+// The reference rounds value * (1 / largest magnitude) to the nearest of -1, 0, +1, halves away from zero.
+// That product grows with the value, so each group has a threshold: the largest magnitude that becomes 0. It
+// is found exactly, as the bit pattern of the source type, and the codes then cost two integer comparisons a
+// value, in 16-bit lanes for F16 and BF16.
+#if defined(LOBIT_KERNELS_CPU_TERNARY_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOBIT_KERNELS_CPU_TERNARY_INL_H_
+#undef LOBIT_KERNELS_CPU_TERNARY_INL_H_
+#else
+#define LOBIT_KERNELS_CPU_TERNARY_INL_H_
+#endif
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "lobit/dtype/block.h"
+#include "lobit/kernels/cpu/common-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lobit::kernels::HWY_NAMESPACE {
+#if LOBIT_HAS_VECTORS
+
+// Groups whose scales are computed together.
+inline constexpr size_t kTileGroups = 16;
+
+// The bit pattern of a source value as a signed integer; positive values are ordered like their patterns.
+template <Encoding kFrom>
+using Pattern = std::conditional_t<kFrom == Encoding::kF32, int32_t, int16_t>;
+
+template <Encoding kFrom>
+inline constexpr Pattern<kFrom> kLargestPattern = std::numeric_limits<Pattern<kFrom>>::max();
+
+struct TernaryTile {
+  alignas(64) float peak[kTileGroups];         // the largest magnitude; NaN or Inf where the group has one
+  alignas(64) int32_t threshold[kTileGroups];  // the largest pattern of a positive value that becomes 0
+  alignas(64) uint16_t scale[kTileGroups];     // `peak` as F16
+};
+
+// Whether the codes that follow from the threshold are those of the reference.
+inline bool is_plain(float peak) {
+  return peak == 0.0f || (peak >= kTinyGroup && peak < 65520.0f);
+}
+
+// Four lanes whose maximum is that of v's 16- or 32-bit lanes, none of which is negative.
+template <class D, class V>
+HWY_INLINE hn::Vec<hn::FixedTag<int32_t, 4>> fold_to_four_lanes(D d, V v) {
+  if constexpr (sizeof(hn::TFromD<D>) * hn::MaxLanes(D()) > 16) {
+    const hn::Half<D> half;
+    return fold_to_four_lanes(half, hn::Max(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  } else {
+    const hn::FixedTag<int32_t, 4> d4;
+    const auto words = hn::BitCast(d4, v);
+    if constexpr (sizeof(hn::TFromD<D>) == 4) return words;
+    return hn::Max(hn::And(words, hn::Set(d4, 0xFFFF)), hn::ShiftRight<16>(words));
+  }
+}
+
+// The largest magnitude pattern of each group -> magnitudes[kTileGroups]; 0 for the groups from `groups` on.
+template <Encoding kFrom, size_t kGroup>
+HWY_INLINE void find_magnitudes(const Pattern<kFrom>* values, size_t groups, int32_t* magnitudes) {
+  using Lane = Pattern<kFrom>;
+  const hn::ScalableTag<Lane> d;
+  const hn::FixedTag<int32_t, 4> d4;
+  const auto mask = hn::Set(d, kLargestPattern<kFrom>);
+  for (size_t g = 0; g < groups; ++g, values += kGroup) {
+    auto largest = hn::And(mask, hn::LoadU(d, values));
+    for (size_t i = hn::Lanes(d); i < kGroup; i += hn::Lanes(d)) {
+      largest = hn::Max(largest, hn::And(mask, hn::LoadU(d, values + i)));
+    }
+    auto four = fold_to_four_lanes(d, largest);
+    four = hn::Max(four, hn::Shuffle2301(four));
+    four = hn::Max(four, hn::Shuffle1032(four));
+    magnitudes[g] = hn::GetLane(four);
+  }
+  for (size_t g = groups; g < kTileGroups; ++g) magnitudes[g] = 0;
+}
+
+template <Encoding kFrom>
+HWY_INLINE VF value_of_pattern(VI pattern) {
+  if constexpr (kFrom == Encoding::kF32) return hn::BitCast(DF(), pattern);
+  if constexpr (kFrom == Encoding::kBF16) return hn::BitCast(DF(), hn::ShiftLeft<16>(pattern));
+  return f16_to_f32(hn::DemoteTo(DU16(), pattern));
+}
+
+// The F32 of largest magnitude whose product with 1 / `peak` is below one half. It is within two units of
+// half of the peak: the reciprocal is off by at most half a unit, and 0.5 - 2^-26 already rounds to 0.5.
+HWY_INLINE VI threshold_of(VF peak) {
+  const VF inverse = hn::Div(hn::Set(DF(), 1.0f), peak);
+  const VF half = hn::Set(DF(), 0.5f);
+  const VI middle = hn::BitCast(DI(), hn::Mul(peak, half));
+  const VI below = hn::Sub(middle, hn::Set(DI(), 1));
+  const auto rounds_up = [&](VI bits) {
+    return hn::VecFromMask(DI(),
+                           hn::RebindMask(DI(), hn::Ge(hn::Mul(hn::BitCast(DF(), bits), inverse), half)));
+  };
+  return hn::Add(middle, hn::Add(rounds_up(middle), rounds_up(below)));
+}
+
+// The same threshold among the values of the source type, which is a truncation.
+template <Encoding kFrom>
+HWY_INLINE VI pattern_not_above(VI bits) {
+  if constexpr (kFrom == Encoding::kF32) return bits;
+  if constexpr (kFrom == Encoding::kBF16) return hn::ShiftRight<16>(bits);
+  const VI normal = hn::ShiftRight<13>(hn::Sub(bits, hn::Set(DI(), 112 << 23)));  // exponent bias 127 -> 15
+  const VI subnormal = hn::ConvertTo(DI(), hn::Mul(hn::BitCast(DF(), bits), hn::Set(DF(), 0x1p24f)));
+  return hn::IfThenElse(hn::Gt(bits, hn::Set(DI(), 0x387FFFFF)), normal, subnormal);  // from 2^-14 on
+}
+
+template <Encoding kFrom, size_t kGroup>
+HWY_INLINE void fill_tile(const Pattern<kFrom>* values, size_t groups, TernaryTile& tile) {
+  alignas(64) int32_t magnitudes[kTileGroups];
+  find_magnitudes<kFrom, kGroup>(values, groups, magnitudes);
+  for (size_t g = 0; g < kTileGroups; g += kLanes) {
+    const VI magnitude = hn::Load(DI(), magnitudes + g);
+    const VF peak = value_of_pattern<kFrom>(magnitude);
+    const VI threshold = pattern_not_above<kFrom>(threshold_of(peak));
+    const auto zeros = hn::Eq(magnitude, hn::Zero(DI()));
+    hn::Store(peak, DF(), tile.peak + g);
+    hn::Store(hn::IfThenElse(zeros, hn::Set(DI(), kLargestPattern<kFrom>), threshold), DI(),
+              tile.threshold + g);
+    hn::Store(f32_to_f16(peak), DU16(), tile.scale + g);
+  }
+}
+
+// -1, 0, +1 for the values at `x`.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V trits(D d, const hn::TFromD<D>* x, V threshold) {
+  const V sign = hn::Set(d, std::numeric_limits<hn::TFromD<D>>::min());
+  const V v = hn::LoadU(d, x);
+  const V plus = hn::VecFromMask(d, hn::Gt(v, threshold));
+  const V minus = hn::VecFromMask(d, hn::Gt(hn::Xor(v, sign), threshold));
+  return hn::Sub(minus, plus);
+}
+
+// One bit per lane, lane 0 lowest.
+template <class D, class M>
+HWY_INLINE uint64_t mask_bits(D d, M mask) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  static_cast<void>(d);
+  return mask.raw;
+#else
+  uint8_t bytes[8];
+  hn::StoreMaskBits(d, mask, bytes);
+  // Reading back as many bytes as were stored lets the compiler keep them in a register.
+  std::conditional_t<hn::MaxLanes(D()) <= 8, uint8_t, uint16_t> bits;
+  std::memcpy(&bits, bytes, sizeof(bits));
+  return bits;
+#endif
+}
+
+template <Encoding kFrom, Encoding kTo, size_t kGroup>
+HWY_NOINLINE EncodeCounts encode_group_by_reference(const Pattern<kFrom>* values, void* block) {
+  float group[kGroup];
+  for (size_t i = 0; i < kGroup; ++i) group[i] = load_value<kFrom>(values, i);
+  return reference::encode(kTo, group, block, kGroup);
+}
+
+// EncodeFn from `Codec`, which has
+//   Block, kEncoding, kGroup
+//   template <Encoding kFrom>
+//   static void encode(const Pattern<kFrom>* x, Pattern<kFrom> threshold, uint16_t scale, uint8_t* block)
+// for one group.
+template <class Codec, Encoding kFrom>
+EncodeCounts encode_ternary(const void* values, void* blocks, size_t count) {
+  constexpr size_t kGroup = Codec::kGroup;
+  const auto* x = static_cast<const Pattern<kFrom>*>(values);
+  auto* out = static_cast<uint8_t*>(blocks);
+  EncodeCounts counts;
+  TernaryTile tile;
+  for (size_t left = count / kGroup; left > 0;) {
+    const size_t groups = std::min(left, kTileGroups);
+    fill_tile<kFrom, kGroup>(x, groups, tile);
+    for (size_t g = 0; g < groups; ++g, x += kGroup, out += sizeof(typename Codec::Block)) {
+      Codec::template encode<kFrom>(x, static_cast<Pattern<kFrom>>(tile.threshold[g]), tile.scale[g], out);
+      if (HWY_UNLIKELY(!is_plain(tile.peak[g]))) {
+        counts += encode_group_by_reference<kFrom, Codec::kEncoding, kGroup>(x, out);
+      }
+    }
+    left -= groups;
+  }
+  return counts;
+}
+
+template <class Codec>
+EncodeFn find_ternary_encoder(Encoding from, Encoding to) {
+  if (to != Codec::kEncoding) return nullptr;
+  if (from == Encoding::kF32) return encode_ternary<Codec, Encoding::kF32>;
+  if (from == Encoding::kF16) return encode_ternary<Codec, Encoding::kF16>;
+  return encode_ternary<Codec, Encoding::kBF16>;
+}
+
+#endif  // LOBIT_HAS_VECTORS
+}  // namespace lobit::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

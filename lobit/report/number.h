@@ -1,0 +1,29 @@
+// Numbers as people read them. Pure functions; infinities are "∞" and "-∞", a NaN is "NaN".
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "lobit/base/export.h"
+
+namespace lobit {
+
+// 482344960 -> "482,344,960"
+LOBIT_API std::string format_count(uint64_t count);
+
+// (2.0625, 2) -> "2.06": `digits` after the point.
+LOBIT_API std::string format_fixed(double value, int digits);
+
+// 0.00012345 -> "0.000123", 1.5e-9 -> "1.5e-09": three significant digits, for errors of unknown size.
+LOBIT_API std::string format_short(double value);
+
+// (1, 8) -> "12.5 %". A part that is not zero is never "0.0 %" but "<0.1 %". Of nothing: "-".
+LOBIT_API std::string format_percent(double part, double whole);
+
+// (2.3e9, 1) -> "2.30 GB/s": three significant digits, decimal units, as disks are sold. "-" in no time.
+LOBIT_API std::string format_rate(double bytes, double seconds);
+
+// 0.0000012 -> "1 us", 0.42 -> "420 ms", 1.24 -> "1.2 s", 185 -> "3 min 05 s", 7380 -> "2 h 03 min"
+LOBIT_API std::string format_duration(double seconds);
+
+}  // namespace lobit
