@@ -267,7 +267,7 @@ EncodeCounts encode(Encoding to, const float* values, void* blocks, size_t count
   LOBIT_DCHECK(traits(to).can_encode && count % traits(to).block_elements == 0);
   switch (to) {
     case Encoding::kF32:
-      if (count > 0) std::memcpy(blocks, values, count * sizeof(float));
+      if (count > 0) std::memcpy(blocks, reinterpret_cast<const std::byte*>(values), count * sizeof(float));
       return {};
     case Encoding::kF16:
       return encode_halves<f32_to_f16, kHalfInf>(values, blocks, count);
@@ -292,7 +292,7 @@ EncodeCounts encode(Encoding to, const float* values, void* blocks, size_t count
     case Encoding::kTQ1_0:
       return encode_blocks(encode_tq1_0, values, blocks, count);
     default:
-      LOBIT_CHECK(!"an encoding that can_encode");
+      LOBIT_CHECK(false && "expected an encoding that can_encode");
       return {};
   }
 }
