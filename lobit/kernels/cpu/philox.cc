@@ -19,7 +19,7 @@ namespace lobit::kernels {
 namespace {
 
 constexpr size_t kWordsPerBlock = 8;
-constexpr size_t kBatchBlocks = 64;  // a multiple of every target's step
+constexpr size_t kBatchBlocks = 16;  // a multiple of every target's step
 
 // Writes the words of kBatchBlocks blocks.
 using FillBatchFn = void (*)(uint64_t seed, uint64_t stream, uint64_t first_block, uint16_t* words);
@@ -36,8 +36,7 @@ namespace {
 using D64 = hn::ScalableTag<uint64_t>;
 using V64 = hn::Vec<D64>;
 constexpr size_t kBlocks = HWY_LANES(uint64_t);
-constexpr size_t kChains = 2;  // vectors at once, to hide the latency of the multiplications
-static_assert(kBatchBlocks % (kBlocks * kChains) == 0);
+static_assert(kBatchBlocks % (2 * kBlocks) == 0);
 
 // A word of the counters of kBlocks blocks in the low halves of the lanes. The upper halves are unspecified:
 // the multiplication ignores them.
@@ -58,12 +57,13 @@ struct Counters {
   }
 
   // The interleaving takes the even lanes first, see lane_blocks().
-  HWY_INLINE void store(uint64_t* out) const {
+  HWY_INLINE void store(uint8_t* out) const {
+    const hn::Repartition<uint8_t, D64> d8;
     const V64 low = hn::Set(D64(), 0xFFFFFFFF);
     const V64 first = hn::Or(hn::And(c0, low), hn::ShiftLeft<32>(c1));
     const V64 second = hn::Or(hn::And(c2, low), hn::ShiftLeft<32>(c3));
-    hn::StoreU(hn::InterleaveLower(D64(), first, second), D64(), out);
-    hn::StoreU(hn::InterleaveUpper(D64(), first, second), D64(), out + kBlocks);
+    hn::StoreU(hn::BitCast(d8, hn::InterleaveLower(D64(), first, second)), d8, out);
+    hn::StoreU(hn::BitCast(d8, hn::InterleaveUpper(D64(), first, second)), d8, out + 8 * kBlocks);
   }
 };
 
@@ -74,22 +74,28 @@ HWY_INLINE V64 lane_blocks() {
   return hn::Load(D64(), blocks);
 }
 
+HWY_INLINE Counters counters_of(V64 block, uint64_t stream) {
+  return {block, hn::ShiftRight<32>(block), hn::Set(D64(), stream), hn::Set(D64(), stream >> 32)};
+}
+
 void fill_batch(uint64_t seed, uint64_t stream, uint64_t first_block, uint16_t* words) {
-  const V64 lanes = lane_blocks();
-  uint64_t out[2 * kBlocks * kChains];
-  for (size_t b = 0; b < kBatchBlocks; b += kBlocks * kChains) {
-    Counters counters[kChains];
-    for (size_t c = 0; c < kChains; ++c) {
-      const V64 index = hn::Add(lanes, hn::Set(D64(), first_block + b + c * kBlocks));
-      counters[c] = {index, hn::ShiftRight<32>(index), hn::Set(D64(), stream), hn::Set(D64(), stream >> 32)};
-    }
+  auto* out = reinterpret_cast<uint8_t*>(words);
+  V64 block = hn::Add(lane_blocks(), hn::Set(D64(), first_block));
+  // Two vectors of counters at once hide the latency of the multiplications.
+  for (size_t b = 0; b < kBatchBlocks; b += 2 * kBlocks) {
+    Counters first = counters_of(block, stream);
+    block = hn::Add(block, hn::Set(D64(), kBlocks));
+    Counters second = counters_of(block, stream);
+    block = hn::Add(block, hn::Set(D64(), kBlocks));
     auto key0 = static_cast<uint32_t>(seed);
     auto key1 = static_cast<uint32_t>(seed >> 32);
+    HWY_UNROLL(10)
     for (int round = 0; round < 10; ++round, key0 += 0x9E3779B9u, key1 += 0xBB67AE85u) {
-      for (Counters& c : counters) c.round(hn::Set(D64(), key0), hn::Set(D64(), key1));
+      first.round(hn::Set(D64(), key0), hn::Set(D64(), key1));
+      second.round(hn::Set(D64(), key0), hn::Set(D64(), key1));
     }
-    for (size_t c = 0; c < kChains; ++c) counters[c].store(out + 2 * kBlocks * c);
-    std::memcpy(words + kWordsPerBlock * b, out, sizeof(out));
+    first.store(out + 16 * b);
+    second.store(out + 16 * (b + kBlocks));
   }
 }
 
