@@ -402,6 +402,11 @@ TEST(Decoder, ConvertsAllHalves) {
   expect_decodes_like_reference(kBF16, all, 0x10000);
 }
 
+DecodeFn decoder_at(SimdLevel level, Encoding from) {
+  const AtLevel at(level);
+  return decoder(from);
+}
+
 // Decoders may treat outputs beyond the caches differently; pieces of 64 KiB are what the tests above saw.
 TEST(Decoder, GivesTheSameForLargeOutputs) {
   constexpr size_t kPiece = 16384;
@@ -416,10 +421,8 @@ TEST(Decoder, GivesTheSameForLargeOutputs) {
     for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<uint8_t>((i * 0x9E3779B1u) >> 13);
     size_t offset = 0;  // from a cache line, in floats
     for (const SimdLevel level : simd_levels()) {
-      const DecodeFn scalar = (AtLevel(SimdLevel::kScalar), decoder(from.encoding));
-      const AtLevel at(level);
-      const DecodeFn fn = decoder(from.encoding);
-      if (fn == scalar) continue;  // the reference codec, too slow for this
+      const DecodeFn fn = decoder_at(level, from.encoding);
+      if (fn == decoder_at(SimdLevel::kScalar, from.encoding)) continue;  // the reference, too slow for this
       for (const size_t start : {aligned, aligned + ++offset}) {
         float* out = &memory[start];
         out[kPieces * kPiece] = -1.0f;
