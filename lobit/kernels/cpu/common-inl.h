@@ -14,7 +14,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "lobit/dtype/encoding.h"
@@ -94,8 +96,11 @@ HWY_INLINE VF f16_to_f32(VU16 bits) {
   return hn::PromoteTo(DF(), hn::BitCast(hn::Rebind<hwy::float16_t, DF>(), bits));
 }
 
-HWY_INLINE VU16 f32_to_f16(VF value) {
-  return hn::BitCast(DU16(), hn::DemoteTo(hn::Rebind<hwy::float16_t, DF>(), value));
+// For whole vectors and for the few scales of a group.
+template <class V>
+HWY_INLINE hn::Vec<hn::Rebind<uint16_t, hn::DFromV<V>>> f32_to_f16(V value) {
+  const hn::Rebind<hwy::float16_t, hn::DFromV<V>> dh;
+  return hn::BitCast(hn::RebindToUnsigned<decltype(dh)>(), hn::DemoteTo(dh, value));
 }
 
 #endif
@@ -138,13 +143,86 @@ HWY_INLINE float load_value(const void* values, size_t index) {
   }
 }
 
+// Values of a decoder's output that is larger than a core's share of the caches: stored past them, no line is
+// read before it is written.
+inline constexpr size_t kLargeOutput = size_t{8} << 20;
+
+// Whether a decoder stores past the caches. Such stores need aligned vectors.
+HWY_INLINE bool writes_past_caches(const float* values, size_t count) {
+  return count >= kLargeOutput && reinterpret_cast<uintptr_t>(values) % sizeof(VF) == 0;
+}
+
+// Stores kLanes values of a decoder.
+template <bool kPastCaches>
+HWY_INLINE void store_values(VF v, float* values) {
+  if constexpr (kPastCaches) {
+    hn::Stream(v, DF(), values);
+  } else {
+    hn::StoreU(v, DF(), values);
+  }
+}
+
+// Toward zero, for values that fit. Highway's ConvertTo spends instructions on those that do not.
+HWY_INLINE VI truncate(VF value) {
+#if HWY_TARGET == HWY_SSE4
+  return VI{_mm_cvttps_epi32(value.raw)};
+#elif HWY_TARGET == HWY_AVX2
+  return VI{_mm256_cvttps_epi32(value.raw)};
+#elif HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  return VI{_mm512_cvttps_epi32(value.raw)};
+#else
+  return hn::ConvertTo(DI(), value);
+#endif
+}
+
 // The nearest integer, halves away from zero, as roundf does: for |value| < 2^22.
 HWY_INLINE VI round_half_away(VF value) {
-  // value - trunc(value) is exact, so the comparison with one half is.
-  const VI whole = hn::ConvertTo(DI(), value);
-  const VF rest = hn::Abs(hn::Sub(value, hn::ConvertTo(DF(), whole)));
-  const VI away = hn::Or(hn::BroadcastSignBit(hn::BitCast(DI(), value)), hn::Set(DI(), 1));
-  return hn::Add(whole, hn::IfThenElseZero(hn::RebindMask(DI(), hn::Ge(rest, hn::Set(DF(), 0.5f))), away));
+  // The float below 0.5: with 0.5 itself the float below 0.5 would round up.
+  const VF almost_half = hn::Set(DF(), 0x1.fffffep-2f);
+  return truncate(hn::Add(value, hn::Or(hn::And(value, hn::SignBit(DF())), almost_half)));
+}
+
+// kLanes bits, lane 0 lowest.
+template <class M>
+HWY_INLINE uint32_t bits_from_mask(M mask) {
+#if HWY_TARGET == HWY_SSE4
+  return static_cast<uint32_t>(_mm_movemask_ps(hn::VecFromMask(DF(), hn::RebindMask(DF(), mask)).raw));
+#elif HWY_TARGET == HWY_AVX2
+  return static_cast<uint32_t>(_mm256_movemask_ps(hn::VecFromMask(DF(), hn::RebindMask(DF(), mask)).raw));
+#elif HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  return mask.raw;
+#else
+  uint8_t bytes[8] = {};
+  hn::StoreMaskBits(DF(), hn::RebindMask(DF(), mask), bytes);
+  return bytes[0];
+#endif
+}
+
+// 16 lanes as bytes in order, from 16 / kLanes vectors. T is int8_t or uint8_t; the lanes fit it.
+template <typename T>
+HWY_INLINE hn::Vec<hn::FixedTag<T, 16>> pack_bytes(const VI* lanes) {
+  const hn::FixedTag<T, 16> d16;
+#if HWY_TARGET == HWY_SSE4
+  const __m128i low = _mm_packs_epi32(lanes[0].raw, lanes[1].raw);
+  const __m128i high = _mm_packs_epi32(lanes[2].raw, lanes[3].raw);
+  return hn::Vec<decltype(d16)>{std::is_signed_v<T> ? _mm_packs_epi16(low, high)
+                                                    : _mm_packus_epi16(low, high)};
+#elif HWY_TARGET == HWY_AVX2
+  const __m256i words = _mm256_packs_epi32(lanes[0].raw, lanes[1].raw);  // quarters 0, 2 | 1, 3
+  const __m128i low = _mm256_castsi256_si128(words);
+  const __m128i high = _mm256_extracti128_si256(words, 1);
+  const __m128i mixed = std::is_signed_v<T> ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high);
+  return hn::Vec<decltype(d16)>{_mm_shuffle_epi32(mixed, _MM_SHUFFLE(3, 1, 2, 0))};
+#elif HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  return hn::Vec<decltype(d16)>{_mm512_cvtepi32_epi8(lanes[0].raw)};
+#else
+  const hn::FixedTag<int16_t, 4> d4;
+  const hn::FixedTag<int16_t, 8> d8;
+  const auto low = hn::Combine(d8, hn::DemoteTo(d4, lanes[1]), hn::DemoteTo(d4, lanes[0]));
+  const auto high = hn::Combine(d8, hn::DemoteTo(d4, lanes[3]), hn::DemoteTo(d4, lanes[2]));
+  const hn::FixedTag<T, 8> b8;
+  return hn::Combine(d16, hn::DemoteTo(b8, high), hn::DemoteTo(b8, low));
+#endif
 }
 
 #endif  // LOBIT_HAS_VECTORS

@@ -9,6 +9,10 @@ namespace lobit::kernels {
 
 EncodeFn float16_encoder(Encoding from, Encoding to);
 DecodeFn float16_decoder(Encoding from);
+EncodeFn q8_encoder(Encoding from, Encoding to);
+DecodeFn q8_decoder(Encoding from);
+EncodeFn q4_q5_encoder(Encoding from, Encoding to);
+DecodeFn q4_q5_decoder(Encoding from);
 
 EncodeFn ternary_encoder(Encoding from, Encoding to);
 DecodeFn ternary_decoder(Encoding from);

@@ -1,4 +1,6 @@
 // F16 and BF16: value conversions, one element a group.
+#include <algorithm>
+
 #include "lobit/kernels/cpu/families.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -13,40 +15,42 @@ namespace lobit::kernels::HWY_NAMESPACE {
 namespace {
 #if LOBIT_HAS_VECTORS
 
-// All bits in lanes whose finite value rounds to an infinite F16.
-HWY_INLINE VI overflows_f16(VF value) {
+// The bits of the smallest F32 that rounds to Inf in F16 (65520) and in BF16.
+template <Encoding kTo>
+constexpr int32_t kFirstOverflow = kTo == Encoding::kF16 ? 0x477FF000 : 0x7F7F8000;
+
+// -1 in lanes whose finite value becomes Inf.
+template <Encoding kTo>
+HWY_INLINE VI overflows(VF value) {
   const VI magnitude = hn::And(hn::BitCast(DI(), value), hn::Set(DI(), 0x7FFFFFFF));
-  const auto large = hn::Gt(magnitude, hn::Set(DI(), 0x477FEFFF));  // >= 65520
+  const auto large = hn::Gt(magnitude, hn::Set(DI(), kFirstOverflow<kTo> - 1));
   const auto finite = hn::Gt(hn::Set(DI(), 0x7F800000), magnitude);
   return hn::VecFromMask(DI(), hn::And(large, finite));
 }
 
-// The same for BF16: above the largest finite BF16 by half a unit or more.
-HWY_INLINE VI overflows_bf16(VF value) {
-  const VI magnitude = hn::And(hn::BitCast(DI(), value), hn::Set(DI(), 0x7FFFFFFF));
-  const auto large = hn::Gt(magnitude, hn::Set(DI(), 0x7F7F7FFF));
-  const auto finite = hn::Gt(hn::Set(DI(), 0x7F800000), magnitude);
-  return hn::VecFromMask(DI(), hn::And(large, finite));
+// Whole vectors from `first` to `last`; the number of values that overflowed, which fits an int32.
+template <Encoding kFrom, Encoding kTo>
+HWY_INLINE int32_t encode_vectors(const void* values, uint16_t* halves, size_t first, size_t last) {
+  VI overflowed = hn::Zero(DI());
+  for (size_t i = first; i < last; i += kLanes) {
+    const VF value = load_values<kFrom>(values, i);
+    if constexpr (kFrom != Encoding::kF16) overflowed = hn::Sub(overflowed, overflows<kTo>(value));
+    hn::StoreU(kTo == Encoding::kF16 ? f32_to_f16(value) : f32_to_bf16(value), DU16(), halves + i);
+  }
+  return hn::GetLane(hn::SumOfLanes(DI(), overflowed));
 }
 
 template <Encoding kFrom, Encoding kTo>
 EncodeCounts encode(const void* values, void* blocks, size_t count) {
+  constexpr size_t kPart = size_t{1} << 20;  // so that counts fit
   auto* out = static_cast<uint16_t*>(blocks);
-  // At most 2^31 iterations before a lane of `overflowed` wraps: 2^33 values and more per call.
-  VI overflowed = hn::Zero(DI());
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const VF value = load_values<kFrom>(values, i);
-    if constexpr (kTo == Encoding::kF16) {
-      overflowed = hn::Sub(overflowed, overflows_f16(value));
-      hn::StoreU(f32_to_f16(value), DU16(), out + i);
-    } else {
-      if constexpr (kFrom == Encoding::kF32) overflowed = hn::Sub(overflowed, overflows_bf16(value));
-      hn::StoreU(f32_to_bf16(value), DU16(), out + i);
-    }
+  EncodeCounts counts;
+  const size_t whole = count - count % kLanes;
+  for (size_t i = 0; i < whole; i += kPart) {
+    const int32_t overflowed = encode_vectors<kFrom, kTo>(values, out, i, std::min(i + kPart, whole));
+    counts.unrepresentable += static_cast<uint64_t>(overflowed);
   }
-  EncodeCounts counts{static_cast<uint64_t>(hn::GetLane(hn::SumOfLanes(DI(), overflowed))), 0};
-  for (; i < count; ++i) {
+  for (size_t i = whole; i < count; ++i) {
     const float value = load_value<kFrom>(values, i);
     counts += reference::encode(kTo, &value, out + i, 1);
   }
@@ -54,13 +58,35 @@ EncodeCounts encode(const void* values, void* blocks, size_t count) {
 }
 
 template <Encoding kFrom>
-void decode(const void* blocks, float* values, size_t count) {
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) hn::StoreU(load_values<kFrom>(blocks, i), DF(), values + i);
-  for (; i < count; ++i) {
+HWY_INLINE void decode_scalars(const void* blocks, float* values, size_t first, size_t last) {
+  auto* out = reinterpret_cast<std::byte*>(values);  // which need not be aligned
+  for (size_t i = first; i < last; ++i) {
     const float value = load_value<kFrom>(blocks, i);
-    std::memcpy(values + i, &value, sizeof(value));
+    std::memcpy(out + i * sizeof(value), &value, sizeof(value));
   }
+}
+
+template <Encoding kFrom, bool kPastCaches>
+HWY_INLINE void decode_vectors(const void* blocks, float* values, size_t first, size_t last) {
+  for (size_t i = first; i < last; i += kLanes) {
+    store_values<kPastCaches>(load_values<kFrom>(blocks, i), values + i);
+  }
+}
+
+template <Encoding kFrom>
+void decode(const void* blocks, float* values, size_t count) {
+  // Large outputs start with the few values that lead to an aligned vector.
+  const size_t misaligned = reinterpret_cast<uintptr_t>(values) % sizeof(VF) / sizeof(float);
+  const size_t head = count >= kLargeOutput && misaligned != 0 ? kLanes - misaligned : 0;
+  decode_scalars<kFrom>(blocks, values, 0, head);
+  const size_t whole = count - (count - head) % kLanes;
+  if (writes_past_caches(values + head, count)) {
+    decode_vectors<kFrom, true>(blocks, values, head, whole);
+    hwy::FlushStream();
+  } else {
+    decode_vectors<kFrom, false>(blocks, values, head, whole);
+  }
+  decode_scalars<kFrom>(blocks, values, whole, count);
 }
 
 EncodeFn find_encoder(Encoding from, Encoding to) {
