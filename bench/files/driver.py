@@ -111,8 +111,8 @@ class Bench:
 def llama_quantize(source, output, file_type):
     if common.peer_library()[0] is None:
         raise Failure(common.peer_library()[1])
-    done = subprocess.run([sys.executable, str(HERE / "llama_quantize.py"), source, output, str(file_type), str(THREADS)],
-                          capture_output=True, text=True, check=False)
+    command = [sys.executable, HERE / "llama_quantize.py", source, output, str(file_type), str(THREADS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Failure(f"llama_model_quantize: {last_line(done.stderr)}")
     return json.loads(last_line(done.stdout))
