@@ -42,9 +42,10 @@ class Contestant:
         if self.reason:
             return
         try:
-            self.runs.append(self.measure())
+            run = self.measure()
             self.size = self.output.stat().st_size
-        except Failure as failure:
+            self.runs.append(run)
+        except (Failure, FileNotFoundError) as failure:
             self.reason = str(failure)
         if not keep:
             self.output.unlink(missing_ok=True)
@@ -81,7 +82,7 @@ class Bench:
         common.say(f"making a model of {size / 1e9:.1f} GB in {dtype}")
         done = subprocess.run([self.lobit, "synth", "-o", path, "--size", str(size), "--dtype", dtype],
                               capture_output=True, text=True, check=False)
-        if done.returncode != 0:
+        if done.returncode != 0 or not path.exists():
             raise common.BenchError(f"lobit synth failed: {last_line(done.stderr)}")
         return path
 
