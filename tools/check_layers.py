@@ -26,7 +26,7 @@ FLOORS = [
 ]
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
-SOURCES_ONLY = ("fmt/", "nlohmann/", "pcre2", "xxhash", "CLI/")
+SOURCES_ONLY = ("fmt/", "nlohmann/", "pcre2", "xxhash")
 
 
 def include_problems(path, module, used):
