@@ -45,6 +45,7 @@ Status rewrite(const std::string& in, const std::string& out) {
   LOBIT_TRY(const File file, File::open(in));
   LOBIT_TRY(const SafetensorsHeader header, read_safetensors(file));
   std::vector<TensorSpec> specs;
+  specs.reserve(header.tensors.size());
   for (const TensorEntry& t : header.tensors) specs.push_back({t.name, t.shape, t.encoding});
   LOBIT_TRY(const FileLayout layout, layout_safetensors(header.metadata, specs));
   LOBIT_TRY(OutputFile target, OutputFile::create(out, layout.file_bytes));
