@@ -22,6 +22,12 @@ double unit_size(ChartUnit unit, double greatest) {
   return std::pow(1024.0, std::floor(std::log2(greatest) / 10));
 }
 
+// Closer ticks would read the same: labels have one digit after the point, and bytes are whole.
+double smallest_step(ChartUnit unit, double size) {
+  if (unit == ChartUnit::kBytes) return size == 1 ? 1 : 0.1;
+  return unit == ChartUnit::kDecibels || unit == ChartUnit::kPercent ? 0.1 : 0;
+}
+
 }  // namespace
 
 bool ValueRange::drawable(double value) const {
@@ -47,7 +53,7 @@ Axis::Axis(const ValueRange& range, ChartScale scale, ChartUnit unit, bool from_
 void Axis::set_linear(double least, double greatest, ChartUnit unit) {
   if (!(greatest > least)) greatest = least + std::max(1.0, std::abs(least) / 8);
   const double size = unit_size(unit, greatest);
-  const double step = round_step((greatest - least) / size) * size;
+  const double step = std::max(round_step((greatest - least) / size), smallest_step(unit, size)) * size;
   const double first = std::floor(least / step + 1e-9);
   const double last = std::ceil(greatest / step - 1e-9);
   low_ = first * step;

@@ -27,10 +27,11 @@ std::vector<Card> cards_of(const ConversionReport& report, const ConversionTotal
       {"Bits per weight", format_fixed(sum.bits_per_weight_out(), 2),
        fmt::format("from {}, scales included", format_fixed(sum.bits_per_weight_in(), 2))},
       {"Tensors", format_count(sum.tensors),
-       fmt::format("{} converted, {} fallbacks", format_count(sum.converted), format_count(sum.fallbacks))},
+       fmt::format("{} converted, {}", format_count(sum.converted),
+                   format_counted(sum.fallbacks, "fallback"))},
       {"Time", format_duration(report.seconds),
-       fmt::format("reading {}, {} {}", format_rate(in, report.seconds), report.threads,
-                   report.threads == 1 ? "thread" : "threads")}};
+       fmt::format("reading {}, {}", format_rate(in, report.seconds),
+                   format_counted(report.threads, "thread"))}};
   if (report.peak_rss > 0) {
     cards.push_back(
         {"Peak memory", format_bytes(report.peak_rss),

@@ -137,10 +137,9 @@ std::string memory_text(const ConversionReport& report) {
 std::string flushed_text(const ConversionReport& report) {
   uint64_t tensors = 0;
   for (const TensorReport& tensor : report.tensors) tensors += tensor.flushed_groups > 0 ? 1U : 0U;
-  const uint64_t groups = totals(report).flushed_groups;
-  return fmt::format("{} {} in {} {} too small for the scale became zeros", format_count(groups),
-                     groups == 1 ? "group" : "groups", format_count(tensors),
-                     tensors == 1 ? "tensor" : "tensors");
+  return fmt::format("{} in {} too small for the scale became zeros",
+                     format_counted(totals(report).flushed_groups, "group"),
+                     format_counted(tensors, "tensor"));
 }
 
 }  // namespace lobit::detail

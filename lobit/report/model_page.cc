@@ -28,11 +28,11 @@ std::vector<Card> cards_of(const ModelReport& report) {
     format_note += fmt::format("{}alignment {}", format_note.empty() ? "" : ", ", report.alignment);
   }
   return {{"Format", report.format, format_note},
-          {"Tensors", format_count(sum.tensors), format_count(sum.elements) + " elements"},
+          {"Tensors", format_count(sum.tensors), format_counted(sum.elements, "element")},
           {"Bits per weight", format_fixed(sum.bits_per_weight(), 2), "scales included"},
           {"Tensor data", format_bytes(sum.bytes), format_count(sum.bytes) + " bytes"},
           {report.parts.size() == 1 ? "File" : "Files", format_bytes(file_bytes(report)),
-           fmt::format("{} {}", report.parts.size(), report.parts.size() == 1 ? "file" : "files")}};
+           format_counted(report.parts.size(), "file")}};
 }
 
 BarChart bytes_by_role(const ModelReport& report) {

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "lobit/report/number.h"
+
 namespace lobit::detail {
 namespace {
 
@@ -28,10 +30,9 @@ Cell part_cell(const ModelReport& report, const ModelTensor& tensor) {
 }
 
 std::vector<Cell> group_row(int64_t layer, const TensorSum& sum, const TensorSum& all, size_t columns) {
-  std::vector<Cell> cells{
-      text_cell(layer < 0 ? "outside the layers" : fmt::format("layer {}", layer)),
-      text_cell(fmt::format("{} {}", sum.tensors, sum.tensors == 1 ? "tensor" : "tensors")), text_cell(""),
-      bytes_cell(sum.bytes), percent_of(sum.bytes, all.bytes)};
+  std::vector<Cell> cells{text_cell(layer < 0 ? "outside the layers" : fmt::format("layer {}", layer)),
+                          text_cell(format_counted(sum.tensors, "tensor")), text_cell(""),
+                          bytes_cell(sum.bytes), percent_of(sum.bytes, all.bytes)};
   cells.resize(columns);
   return cells;
 }

@@ -27,6 +27,10 @@ std::string format_count(uint64_t count) {
   return digits;
 }
 
+std::string format_counted(uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", format_count(count), noun, count == 1 ? "" : "s");
+}
+
 std::string format_fixed(double value, int digits) {
   if (const auto name = not_finite(value)) return *name;
   const std::string text = fmt::format("{:.{}f}", value, digits);
@@ -44,6 +48,7 @@ std::string format_percent(double part, double whole) {
   if (!(whole > 0)) return "-";
   const double percent = part / whole * 100;
   if (percent > 0 && percent < 0.05) return "<0.1 %";
+  if (percent >= 99.95 && percent < 100) return ">99.9 %";
   return format_fixed(percent, 1) + " %";
 }
 

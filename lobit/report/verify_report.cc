@@ -30,23 +30,23 @@ Table comparison_table(const VerifyReport& report, ReportDetail detail, size_t h
                {"NMSE", Align::kRight},
                {"SQNR dB", Align::kRight},
                {"cosine", Align::kRight},
+               {"note", Align::kLeft, kNameWidth},
                {"hash of first", Align::kLeft, hash_width},
-               {"hash of second", Align::kLeft, hash_width},
-               {"note", Align::kLeft, kNameWidth}});
+               {"hash of second", Align::kLeft, hash_width}});
   for (const TensorComparison& tensor : report.tensors) {
     if (detail == ReportDetail::kSummary && tensor.status == VerifyStatus::kSame) continue;
     table.add_row({text_cell(tensor.name), text_cell(std::string(verify_status_name(tensor.status))),
                    text_cell(tensor.encoding_first), text_cell(tensor.encoding_second),
                    short_cell(tensor.max_abs_error), short_cell(tensor.nmse), fixed_cell(tensor.sqnr_db, 2),
-                   fixed_cell(tensor.cosine, 6), text_cell(tensor.hash_first), text_cell(tensor.hash_second),
-                   text_cell(tensor.note)});
+                   fixed_cell(tensor.cosine, 6), text_cell(tensor.note), text_cell(tensor.hash_first),
+                   text_cell(tensor.hash_second)});
   }
   return table;
 }
 
 std::string verdict(const VerifyTotals& sum) {
-  if (sum.equal()) return fmt::format("The same: all {} tensors are equal", format_count(sum.same));
-  std::string out = fmt::format("Not the same: {} equal", format_count(sum.same));
+  if (sum.equal()) return "Equal: every value of " + format_counted(sum.same, "tensor");
+  std::string out = fmt::format("Not equal: {} the same", format_counted(sum.same, "tensor"));
   const auto add = [&out](uint64_t count, std::string_view what) {
     if (count > 0) out += fmt::format(", {} {}", format_count(count), what);
   };
