@@ -1,5 +1,4 @@
 // to_html(ConversionReport): totals, where the bytes went, where the errors are, every tensor.
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "lobit/report/html.h"
 #include "lobit/report/layer_chart.h"
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 
 namespace lobit {
 namespace {
@@ -51,14 +51,11 @@ BarChart bytes_by_role(const ConversionReport& report) {
     in += static_cast<double>(tensor.bytes_in);
     out += static_cast<double>(tensor.bytes_out);
   }
-  std::vector<std::pair<std::string, std::pair<double, double>>> rows(sums.begin(), sums.end());
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.second.first > b.second.first; });
   BarChart chart{.title = "Bytes by role",
                  .note = "Tensor data before and after the conversion",
                  .series = {{.name = "before", .values = {}, .muted = true}, {.name = "after"}},
                  .unit = ChartUnit::kBytes};
-  for (const auto& [role, bytes] : rows) {
+  for (const auto& [role, bytes] : detail::largest_first(sums, [](const auto& pair) { return pair.first; })) {
     chart.categories.push_back(role);
     chart.series[0].values.push_back(bytes.first);
     chart.series[1].values.push_back(bytes.second);

@@ -9,6 +9,7 @@
 
 #include "lobit/base/bytes.h"
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 
 namespace lobit::detail {
 namespace {
@@ -52,10 +53,7 @@ Table encodings_table(const ConversionReport& report) {
     sum.bytes_in += tensor.bytes_in;
     sum.bytes_out += tensor.bytes_out;
   }
-  std::vector<std::pair<std::pair<std::string, std::string>, ConversionTotals>> rows(sums.begin(),
-                                                                                     sums.end());
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.second.bytes_in > b.second.bytes_in; });
+  const auto rows = largest_first(sums, [](const ConversionTotals& sum) { return sum.bytes_in; });
   Table table({{"from"},
                {"to"},
                {"tensors", Align::kRight},

@@ -1,5 +1,4 @@
 // to_html(ModelReport): totals, where the bytes lie, metadata, every tensor.
-#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "lobit/report/model_report.h"
 #include "lobit/report/model_tables.h"
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 
 namespace lobit {
 namespace {
@@ -38,11 +38,8 @@ std::vector<Card> cards_of(const ModelReport& report) {
 BarChart bytes_by_role(const ModelReport& report) {
   std::map<std::string, double> sums;
   for (const ModelTensor& tensor : report.tensors) sums[tensor.role] += static_cast<double>(tensor.bytes);
-  std::vector<std::pair<std::string, double>> rows(sums.begin(), sums.end());
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.second > b.second; });
   BarChart chart{.title = "Bytes by role", .series = {{.name = "bytes"}}, .unit = ChartUnit::kBytes};
-  for (const auto& [role, bytes] : rows) {
+  for (const auto& [role, bytes] : detail::largest_first(sums, [](double sum) { return sum; })) {
     chart.categories.push_back(role);
     chart.series[0].values.push_back(bytes);
   }

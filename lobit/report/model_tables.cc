@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 
 namespace lobit::detail {
 namespace {
@@ -58,9 +59,7 @@ TensorSum sum_of(const ModelReport& report) {
 Table model_encodings_table(const ModelReport& report) {
   std::map<std::string, TensorSum> sums;
   for (const ModelTensor& tensor : report.tensors) sums[tensor.encoding].add(tensor);
-  std::vector<std::pair<std::string, TensorSum>> rows(sums.begin(), sums.end());
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
+  auto rows = largest_first(sums, [](const TensorSum& sum) { return sum.bytes; });
   rows.emplace_back("all", sum_of(report));
   Table table({{"encoding"},
                {"tensors", Align::kRight},

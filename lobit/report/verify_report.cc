@@ -1,14 +1,11 @@
 #include "lobit/report/verify_report.h"
 
-#include <algorithm>
-#include <cmath>
-#include <utility>
-
 #include <fmt/format.h>
 
 #include "lobit/report/html.h"
 #include "lobit/report/json_values.h"
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 #include "lobit/report/table.h"
 #include "lobit/report/text.h"
 
@@ -73,19 +70,11 @@ Json tensor_json(const TensorComparison& tensor) {
 
 // The tensors with the lowest SQNR, the worst first.
 BarChart worst_chart(const VerifyReport& report) {
-  std::vector<const TensorComparison*> measured;
-  for (const TensorComparison& tensor : report.tensors) {
-    if (tensor.sqnr_db && std::isfinite(*tensor.sqnr_db)) measured.push_back(&tensor);
-  }
-  std::stable_sort(
-      measured.begin(), measured.end(),
-      [](const TensorComparison* a, const TensorComparison* b) { return *a->sqnr_db < *b->sqnr_db; });
-  measured.resize(std::min(measured.size(), kChartBars));
   BarChart chart{.title = "Lowest SQNR",
                  .note = "The second model's values against the first's; higher is better",
                  .series = {{.name = "SQNR"}},
                  .unit = ChartUnit::kDecibels};
-  for (const TensorComparison* tensor : measured) {
+  for (const TensorComparison* tensor : detail::lowest_sqnr(report.tensors, kChartBars)) {
     chart.categories.push_back(tensor->name);
     chart.series[0].values.push_back(*tensor->sqnr_db);
   }
