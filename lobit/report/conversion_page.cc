@@ -141,6 +141,7 @@ std::string to_html(const ConversionReport& report) {
   page.add_cards(cards_of(report, sum));
 
   std::vector<int64_t> layers;
+  layers.reserve(report.tensors.size());
   for (const TensorReport& tensor : report.tensors) layers.push_back(tensor.layer);
   const detail::LayerSpan span = detail::layer_span(layers);
   page.add_section("Size");

@@ -66,6 +66,7 @@ std::string to_html(const ModelReport& report) {
   HtmlPage page("Model report", report.path);
   page.add_cards(cards_of(report));
   std::vector<int64_t> layers;
+  layers.reserve(report.tensors.size());
   for (const ModelTensor& tensor : report.tensors) layers.push_back(tensor.layer);
   const detail::LayerSpan span = detail::layer_span(layers);
   page.add_section("Size");

@@ -10,6 +10,8 @@
 namespace lobit {
 namespace {
 
+constexpr std::array<std::string_view, 5> kRateUnits{"B/s", "kB/s", "MB/s", "GB/s", "TB/s"};
+
 std::optional<std::string> not_finite(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "∞" : "-∞";
@@ -54,15 +56,14 @@ std::string format_percent(double part, double whole) {
 
 std::string format_rate(double bytes, double seconds) {
   if (!(seconds > 0) || !std::isfinite(bytes)) return "-";
-  constexpr std::array<std::string_view, 5> kNames{"B/s", "kB/s", "MB/s", "GB/s", "TB/s"};
   double rate = bytes / seconds;
   size_t unit = 0;
-  while (rate >= 999.5 && unit + 1 < kNames.size()) {
+  while (rate >= 999.5 && unit + 1 < kRateUnits.size()) {
     rate /= 1000;
     ++unit;
   }
   const int digits = rate >= 99.95 || unit == 0 ? 0 : rate >= 9.995 ? 1 : 2;
-  return fmt::format("{:.{}f} {}", rate, digits, kNames[unit]);
+  return fmt::format("{:.{}f} {}", rate, digits, kRateUnits[unit]);
 }
 
 std::string format_duration(double seconds) {
