@@ -32,9 +32,9 @@ enum class PolicyDefaults : uint8_t {
 };
 
 struct EncodingPolicy {
-  std::optional<Encoding> to;       // nothing: tensors that no rule names are kept
-  std::vector<EncodingRule> rules;  // the first that matches wins, before any default
-  std::vector<std::string> keep;    // patterns of tensors that are copied unchanged; win over rules
+  std::optional<Encoding> to = {};       // nothing: tensors that no rule names are kept
+  std::vector<EncodingRule> rules = {};  // the first that matches wins, before any default
+  std::vector<std::string> keep = {};    // patterns of tensors that are copied unchanged; win over rules
   PolicyDefaults defaults = PolicyDefaults::kUsable;
 };
 
