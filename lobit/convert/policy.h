@@ -58,7 +58,7 @@ struct EncodingChoice {
   std::optional<Encoding> wanted = {};  // with kFallback: what did not divide
 };
 
-// "rule 'ffn=q4_0'", "fallback: rows of 100 do not divide by tq2_0's 256", ... for logs and reports.
+// "rule 'ffn=q4_0'", "rows of 100 do not divide by tq2_0's 256", ... for logs and reports.
 LOBIT_API std::string describe(const EncodingChoice& choice, const EncodingPolicy& policy,
                                const TensorEntry& tensor);
 
