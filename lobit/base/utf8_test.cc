@@ -34,7 +34,7 @@ TEST(Quoted, ShowsNamesOnOneShortLine) {
   EXPECT_EQ(quoted(std::string_view("a\0\n\x7F\xFF\xC2\x85z", 8)), "'a\\x00\\x0a\\x7f\\xff\\xc2\\x85z'");
   EXPECT_EQ(quoted("gr\xC3\xBC\xC3\x9F"), "'gr\xC3\xBC\xC3\x9F'");
   EXPECT_EQ(quoted("abc\xC3\xBC", 5), "'abc...'");
-  EXPECT_LE(quoted(std::string(1 << 20, '\n')).size(), 90u);
+  EXPECT_LE(lobit::quoted(std::string(1 << 20, '\n')).size(), 90u);
 }
 
 }  // namespace

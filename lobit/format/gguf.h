@@ -16,6 +16,8 @@
 namespace lobit {
 
 inline constexpr uint32_t kGgufDefaultAlignment = 32;
+// Headers of models in use have up to some ten MiB, most of it the vocabulary.
+inline constexpr uint64_t kGgufMaxHeader = uint64_t{256} << 20;
 
 struct GgufHeader {
   uint32_t version = 3;
@@ -26,12 +28,15 @@ struct GgufHeader {
 };
 
 // Reads and checks the header of one file. kCorrupt with the byte offset for everything that breaks the
-// format, kUnsupported for other versions, big-endian files and tensor types that lobit does not know.
+// format, kLimit for a header over kGgufMaxHeader, kUnsupported for other versions, big-endian files, arrays
+// of arrays, alignments over 1 MiB and tensor types that lobit does not know.
 LOBIT_API Result<GgufHeader> read_gguf(const ByteSource& source);
 
 // Lays out a version 3 file. `metadata` is written as it is, with general.alignment set where `alignment` is
-// not the default. kInvalidArgument for what the format cannot hold: names over 63 bytes, more than 4
-// dimensions, rows that do not fill whole blocks, encodings without a GGUF type, duplicate names.
+// not the default. kInvalidArgument for what the format cannot hold: empty names, names over 63 bytes and
+// keys over 65535, duplicates of either, more than 4 dimensions, extents of 0, rows that do not fill whole
+// blocks, encodings without a GGUF type, values whose bytes do not fit their type, alignments that are no
+// power of two from 8 to 1 MiB, headers over kGgufMaxHeader. Its detail.index is the tensor's or key's.
 LOBIT_API Result<FileLayout> layout_gguf(const Metadata& metadata, std::span<const TensorSpec> tensors,
                                          uint32_t alignment = kGgufDefaultAlignment);
 

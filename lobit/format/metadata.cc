@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "lobit/base/check.h"
+#include "lobit/base/utf8.h"
 
 namespace lobit {
 namespace {
@@ -66,23 +67,14 @@ std::string scalar_text(MetadataType type, std::string_view bytes) {
   return "?";
 }
 
-// The length of the UTF-8 sequence at the start of `text` that a terminal may be shown as it is; 0 for
-// control characters (C0, DEL, C1) and bytes that are not UTF-8.
-size_t printable_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return first >= 0x20 && first != 0x7f ? 1 : 0;
-  const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  const unsigned char second = byte(1);
-  const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-  const bool surrogate = first == 0xed && second >= 0xa0;
-  const bool too_large = first == 0xf4 && second >= 0x90;
-  const bool c1_control = first == 0xc2 && second < 0xa0;
-  return overlong || surrogate || too_large || c1_control ? 0 : length;
+// Bytes of the character at the start of `text` when a terminal may be shown it as it is; 0 for control
+// characters (C0, DEL, C1) and bytes that are not UTF-8.
+size_t printable_bytes(std::string_view text) {
+  const auto first = static_cast<unsigned char>(text[0]);
+  if (first < 0x20 || first == 0x7f) return 0;
+  const size_t bytes = utf8_character_bytes(text);
+  const bool c1_control = first == 0xc2 && bytes == 2 && static_cast<unsigned char>(text[1]) < 0xa0;
+  return c1_control ? 0 : bytes;
 }
 
 // At most about `max_chars` bytes of `text` with control characters and stray bytes as escapes.
@@ -90,7 +82,7 @@ std::string string_text(std::string_view text, size_t max_chars) {
   std::string out;
   while (!text.empty()) {
     if (out.size() >= max_chars) return out + "...";
-    size_t length = printable_length(text);
+    size_t length = printable_bytes(text);
     if (length > 0) {
       out.append(text.substr(0, length));
     } else {

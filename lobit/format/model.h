@@ -3,8 +3,10 @@
 // any number of threads may read.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lobit/base/export.h"
@@ -25,7 +27,7 @@ struct ModelPart {
   uint64_t data_offset = 0;
 };
 
-struct Model {
+struct LOBIT_API Model {
   FileFormat format = FileFormat::kGguf;
   std::filesystem::path path;        // as given to open_model
   bool is_folder = false;            // a Hugging Face folder
@@ -44,8 +46,9 @@ struct Model {
 //   a .gguf file; the first part of a split one (NAME-00001-of-00003.gguf) opens all parts,
 //   a .safetensors file,
 //   a folder with model.safetensors.index.json, or with one or more .safetensors files.
-// What a file is, is told by its first bytes, not its name. kNotFound when a part or the model is missing;
-// otherwise the readers' errors.
+// What a file is, is told by its first bytes, not its name. kNotFound when a part or the model is missing,
+// kInvalidArgument for a part other than the first, kUnsupported for files of other formats, kCorrupt when
+// the parts contradict each other; otherwise the readers' errors.
 LOBIT_API Result<Model> open_model(const std::filesystem::path& path);
 
 }  // namespace lobit

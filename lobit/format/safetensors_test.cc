@@ -4,6 +4,7 @@
 
 #include "lobit/base/test_heap.h"
 #include "lobit/base/test_support.h"
+#include "lobit/io/file.h"
 
 namespace lobit {
 namespace {
@@ -283,6 +284,33 @@ TEST(ReadSafetensors, RefusesEveryTruncation) {
     expect_error(std::string_view(file).substr(0, size), ErrorCode::kCorrupt, offset,
                  "cut to " + std::to_string(size));
   }
+}
+
+TEST(ReadSafetensors, ReadsHeadersOfSparseFilesAlone) {
+  constexpr uint64_t kTebibyte = uint64_t{1} << 40;
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "sparse.safetensors";
+  const std::string start = file_of("{" + tensor("t", "[1099511627776]", 0, kTebibyte) + "}");
+  ASSERT_THAT(write_file(path, std::as_bytes(std::span(start))), is_ok());
+  std::error_code error;
+  std::filesystem::resize_file(path, start.size() + kTebibyte, error);
+  if (error) GTEST_SKIP() << "no files of a tebibyte here: " << error.message();
+  const auto file = File::open(path);
+  ASSERT_THAT(file, is_ok());
+  const auto header = read_safetensors(*file);
+  ASSERT_THAT(header, is_ok());
+  EXPECT_EQ(header->tensors.at(0).bytes, kTebibyte);
+}
+
+TEST(ReadSafetensors, FailsWhenTheFileIsCutAfterOpening) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "cut.safetensors";
+  const std::string content = file_of("{" + tensor("t", "[4]", 0, 4) + "}", 4);
+  ASSERT_THAT(write_file(path, std::as_bytes(std::span(content))), is_ok());
+  const auto file = File::open(path);
+  ASSERT_THAT(file, is_ok());
+  std::filesystem::resize_file(path, 20);
+  EXPECT_THAT(read_safetensors(*file), fails_with(ErrorCode::kIo));
 }
 
 TEST(ReadSafetensors, RefusesDepthAtOnce) {
