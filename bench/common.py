@@ -49,7 +49,9 @@ def build(*targets):
 @functools.cache
 def peer_library():
     """The folder of llama.cpp's libraries in the llama_cpp package and "", or None and the reason."""
-    code = "import importlib.util as u; s = u.find_spec('llama_cpp'); print(s.submodule_search_locations[0] if s else '')"
+    # In another process, since an import system that has missed a package once remembers that.
+    code = ("import importlib.util; spec = importlib.util.find_spec('llama_cpp'); "
+            "print(spec.submodule_search_locations[0] if spec else '')")
     setup = ROOT / "script" / "setup"
     for attempt in range(2):
         package = text_of(sys.executable, "-c", code)
@@ -159,7 +161,11 @@ def notes(rows):
             found.setdefault(f"no {name}: {reason}", []).append(row["case"])
         if row.get("bytes_equal") is False:
             found.setdefault("BYTES DIFFER from the peer's", []).append(row["case"])
-    return [f"{note} ({', '.join(dict.fromkeys(cases))})" for note, cases in found.items()]
+
+    def listed(cases):
+        return ", ".join(cases) if len(cases) <= 4 else f"{len(cases)} cases: {cases[0]}, ..."
+
+    return [f"{note} ({listed(list(dict.fromkeys(cases)))})" for note, cases in found.items()]
 
 
 def print_tables(rows):

@@ -25,15 +25,22 @@ FLOORS = [
     ["cli"],
 ]
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
+# The words of every CMakeLists.txt: which sources are compiled at all.
+ALL_CMAKE = {
+    name.rsplit("/", 1)[-1]
+    for top in ("lobit", "tests", "bench")
+    for path in (ROOT / top).rglob("CMakeLists.txt")
+    for name in re.findall(r"[\w./-]+", path.read_text())
+}
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
-SOURCES_ONLY = ("fmt/", "nlohmann/", "pcre2", "xxhash", "CLI/")
+SOURCES_ONLY = ("fmt/", "nlohmann/", "pcre2", "xxhash")
 
 
-def include_problems(path, module, used):
+def include_problems(path, module, public, used):
     """Yields what is wrong with the includes of one file; adds the modules it includes to `used`."""
     for name in INCLUDE.findall(path.read_text()):
-        if name.startswith(SOURCES_ONLY) and path.suffix == ".h" and not path.stem.endswith("_internal"):
-            yield f"{path.relative_to(ROOT)}: <{name}> belongs into a .cc file"
+        if public and name.startswith(SOURCES_ONLY):
+            yield f"{path.relative_to(ROOT)}: a public header may not show <{name}>"
         if name.startswith("tl/") and path != ROOT / "lobit/base/result.h":
             yield f"{path.relative_to(ROOT)}: <{name}> is lobit/base/result.h's alone"
         if not name.startswith("lobit/"):
@@ -49,7 +56,7 @@ def include_problems(path, module, used):
                    f"of floor {FLOOR_OF[other]}")
 
 
-def declared_modules(cmake):
+def module_arguments(cmake):
     """The lobit_module() arguments of a CMakeLists.txt as {keyword: [values]}, or None when it has no call."""
     call = re.search(r"lobit_module\(([^)]*)\)", cmake)
     if not call:
@@ -70,15 +77,15 @@ def module_problems(folder):
     if module not in FLOOR_OF:
         yield f"lobit/{module}: not on a floor; add it to FLOORS in tools/check_layers.py"
         return
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".h", ".cc", ".cu", ".cuh"))
-    used = set()
-    for path in files:
-        yield from include_problems(path, module, used)
     cmake = (folder / "CMakeLists.txt").read_text()
-    for path in files:
-        if path.suffix == ".cc" and not re.search(rf"\b{re.escape(path.name)}\b", cmake):
-            yield f"{path.relative_to(ROOT)}: not in lobit/{module}/CMakeLists.txt, so nothing compiles it"
-    arguments = declared_modules(cmake)
+    arguments = module_arguments(cmake)
+    headers = arguments.get("HEADERS", []) if arguments else []
+    used = set()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".h", ".cc", ".cu", ".cuh")):
+        public = path.relative_to(folder).as_posix() in headers
+        yield from include_problems(path, module, public, used)
+        if path.suffix == ".cc" and path.name not in ALL_CMAKE:
+            yield f"{path.relative_to(ROOT)}: in no CMakeLists.txt, so nothing compiles it"
     if arguments is None:
         return  # the program links liblobit as a whole
     deps = set(arguments.get("DEPS", []))

@@ -42,9 +42,10 @@ class Contestant:
         if self.reason:
             return
         try:
-            self.runs.append(self.measure())
+            run = self.measure()
             self.size = self.output.stat().st_size
-        except Failure as failure:
+            self.runs.append(run)
+        except (Failure, FileNotFoundError) as failure:
             self.reason = str(failure)
         if not keep:
             self.output.unlink(missing_ok=True)
@@ -81,7 +82,7 @@ class Bench:
         common.say(f"making a model of {size / 1e9:.1f} GB in {dtype}")
         done = subprocess.run([self.lobit, "synth", "-o", path, "--size", str(size), "--dtype", dtype],
                               capture_output=True, text=True, check=False)
-        if done.returncode != 0:
+        if done.returncode != 0 or not path.exists():
             raise common.BenchError(f"lobit synth failed: {last_line(done.stderr)}")
         return path
 
@@ -111,8 +112,8 @@ class Bench:
 def llama_quantize(source, output, file_type):
     if common.peer_library()[0] is None:
         raise Failure(common.peer_library()[1])
-    done = subprocess.run([sys.executable, str(HERE / "llama_quantize.py"), source, output, str(file_type), str(THREADS)],
-                          capture_output=True, text=True, check=False)
+    command = [sys.executable, HERE / "llama_quantize.py", source, output, str(file_type), str(THREADS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Failure(f"llama_model_quantize: {last_line(done.stderr)}")
     return json.loads(last_line(done.stdout))

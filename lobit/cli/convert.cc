@@ -163,7 +163,7 @@ Status add_errors(const Model& model, const ConversionPlan& plan, const ExecuteO
     report.tensors[i].cosine = d.cosine;
     report.tensors[i].nmse = d.nmse;
     report.tensors[i].max_abs_error = d.max_abs_error;
-    total.merge(c.error, total.count);
+    total += c.error;
   }
   report.sqnr_db = distortion(total).sqnr_db;
   report.cosine = distortion(total).cosine;

@@ -36,7 +36,8 @@ struct Arguments {
 
 bool within_tolerance(const Arguments& args, const kernels::ErrorSums& sums) {
   const Distortion d = distortion(sums);
-  if (sums.unequal_non_finite > 0) return false;
+  // NaN and Inf have no distance; identical bytes never come here.
+  if (sums.non_finite > 0) return false;
   if (!args.has_nmse && !args.has_max_abs) return sums.error == 0 && d.max_abs_error == 0;
   return (!args.has_nmse || d.nmse <= args.nmse) && (!args.has_max_abs || d.max_abs_error <= args.max_abs);
 }
@@ -76,6 +77,7 @@ VerifiedTensor verified(const Arguments& args, const TensorComparison& c) {
       tensor.nmse = d.nmse;
       tensor.sqnr_db = d.sqnr_db;
       tensor.cosine = d.cosine;
+      if (c.error.non_finite > 0) tensor.note = fmt::format("{} values are NaN or Inf", c.error.non_finite);
       add_hashes();
       break;
     }

@@ -117,7 +117,7 @@ class Comparison {
     std::vector<uint64_t> hashes_a;
     std::vector<uint64_t> hashes_b;
     for (size_t r = 0; r < results.size(); ++r) {
-      c.error.merge(results[r].error, r * kRunElements);
+      c.error += results[r].error;
       same = same && results[r].same_bytes;
       hashes_a.push_back(results[r].hash_a);
       hashes_b.push_back(results[r].hash_b);

@@ -13,16 +13,16 @@ namespace {
 
 constexpr uint64_t kWorkerBytes = Recoder::kTileBytes + kRunBytes;
 
-ValueSummary summary(const kernels::ValueSums& sums) {
+ValueSummary summary(const kernels::ValueStats& sums) {
   ValueSummary s;
   s.zeros = sums.zeros;
   s.nans = sums.nans;
-  s.infinities = sums.infinities;
-  if (sums.count == 0) {
+  s.infinities = sums.infs;
+  if (sums.finite() == 0) {
     s.min = s.max = s.mean = s.standard_deviation = std::numeric_limits<double>::quiet_NaN();
     return s;
   }
-  const auto n = static_cast<double>(sums.count);
+  const auto n = static_cast<double>(sums.finite());
   s.min = static_cast<double>(sums.min);
   s.max = static_cast<double>(sums.max);
   s.mean = sums.sum / n;
@@ -43,7 +43,7 @@ Result<std::vector<std::optional<ValueSummary>>> model_statistics(const Model& m
     first_run.push_back(runs);
     runs += run_count(elements);
   }
-  std::vector<kernels::ValueSums> sums(runs);
+  std::vector<kernels::ValueStats> sums(runs);
   LOBIT_TRY(Workers workers, Workers::create({held_bytes(model) + runs * sizeof sums[0], options.memory_limit,
                                               options.threads, kWorkerBytes, kWorkerBytes}));
   LOBIT_RETURN_IF_ERROR(
@@ -52,19 +52,19 @@ Result<std::vector<std::optional<ValueSummary>>> model_statistics(const Model& m
         const std::span<std::byte> buffer = workers.buffers[worker].bytes();
         std::span<std::byte> bytes = buffer.subspan(Recoder::kTileBytes);
         LOBIT_RETURN_IF_ERROR(read_run(model, tensor, chunk, bytes));
-        kernels::ValueSums& run = sums[first_run[chunk.item] + chunk.first / kRunElements];
+        kernels::ValueStats& run = sums[first_run[chunk.item] + chunk.first / kRunElements];
         for_each_tile(
             tensor.encoding, bytes.data(), chunk.count, reinterpret_cast<float*>(buffer.data()),
-            [&](const float* values, size_t, size_t n) { kernels::accumulate_values(values, n, run); });
+            [&](const float* values, size_t, size_t n) { kernels::accumulate_stats(values, n, run); });
         return {};
       }));
 
   std::vector<std::optional<ValueSummary>> summaries(model.tensors.size());
   for (size_t i = 0; i < summaries.size(); ++i) {
     if (!traits(model.tensors[i].encoding).can_decode) continue;
-    kernels::ValueSums total;
+    kernels::ValueStats total;
     const uint64_t end = first_run[i] + run_count(items[i].elements);
-    for (uint64_t run = first_run[i]; run < end; ++run) total.merge(sums[run]);
+    for (uint64_t run = first_run[i]; run < end; ++run) total += sums[run];
     summaries[i] = summary(total);
   }
   return summaries;

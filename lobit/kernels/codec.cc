@@ -110,8 +110,10 @@ DecodeFn reference_decoder(Encoding from) {
   return index < kDecoders.size() ? kDecoders[index] : nullptr;
 }
 
-constexpr std::array kEncoderFamilies{float16_encoder, q8_encoder, q4_q5_encoder, ternary_encoder, q2_encoder};
-constexpr std::array kDecoderFamilies{float16_decoder, q8_decoder, q4_q5_decoder, ternary_decoder, q2_decoder};
+constexpr std::array kEncoderFamilies{float16_encoder, q8_encoder, q4_q5_encoder,
+                                      ternary_encoder, q2_encoder, q1_encoder};
+constexpr std::array kDecoderFamilies{float16_decoder, q8_decoder, q4_q5_decoder, ternary_decoder,
+                                      q2_decoder,      q1_decoder, kquant_decoder};
 
 }  // namespace
 

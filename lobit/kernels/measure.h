@@ -1,48 +1,58 @@
-// Sums over values, for error measures and statistics, with runtime SIMD dispatch. Every level gives the same
-// sums: sixteen double partial sums, element i in sum i % 16, added up in a fixed tree at the end of each call;
-// no fused multiply-add. Safe from any thread.
+// What lobit says about values: the error that an encoding made, and the statistics of a tensor. One pass at
+// memory speed, with the same result at every SIMD level: sums are kept in eight doubles, element i of a call
+// in number i mod 8, which are added in a fixed order at its end. Splitting the same values into other calls
+// may change the last bits of the sums, so callers who promise equal reports use equal pieces.
+//
+// Pure functions apart from their last argument, safe from any thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "lobit/base/export.h"
 
 namespace lobit::kernels {
 
-// Of pairs x (original) and y (decoded). Pairs of which one is NaN or Inf are left out of the sums.
-struct LOBIT_API ErrorSums {
-  uint64_t count = 0;               // pairs in the sums
-  double error = 0;                 // sum (x - y)^2
-  double signal = 0;                // sum x^2
-  double decoded = 0;               // sum y^2
-  double dot = 0;                   // sum x y
-  float max_abs_error = 0;          // max |x - y|
-  uint64_t max_error_index = 0;     // where it is first reached, over all calls
-  uint64_t non_finite = 0;          // pairs left out
-  uint64_t unequal_non_finite = 0;  // of these: the sides are not the same Inf, nor both NaN
+// Elements where the original or the decoded value is NaN or Inf are counted in `non_finite` and otherwise
+// left out.
+struct ErrorSums {
+  uint64_t count = 0;       // elements in the sums
+  uint64_t non_finite = 0;  // elements left out
+  double signal = 0.0;      // of original^2
+  double decoded = 0.0;     // of decoded^2
+  double dot = 0.0;         // of original * decoded
+  double error = 0.0;       // of (original - decoded)^2
+  double max_abs_error = 0.0;
+  uint64_t max_error_index = 0;  // of the first element with that error, counted from the first call
 
-  // Adds the sums of a run that starts at element `first` of the whole.
-  void merge(const ErrorSums& run, uint64_t first);
+  uint64_t elements() const { return count + non_finite; }
+
+  // Appends the sums of the elements that follow.
+  LOBIT_API ErrorSums& operator+=(const ErrorSums& next);
 };
 
-// Adds original[n] against decoded[n], as elements sums.count + sums.non_finite on.
+// Adds the elements original[n], decoded[n] to `sums`.
 LOBIT_API void accumulate_error(const float* original, const float* decoded, size_t n, ErrorSums& sums);
 
-// Of single values. NaN and Inf are counted and left out of the rest.
-struct LOBIT_API ValueSums {
-  uint64_t count = 0;  // finite values
-  double sum = 0;
-  double sum_squares = 0;
-  float min = 0;  // of the finite values; 0 when there is none
-  float max = 0;
-  uint64_t zeros = 0;
+// NaN and Inf are counted and otherwise left out.
+struct ValueStats {
+  uint64_t count = 0;  // all elements
+  uint64_t zeros = 0;  // of either sign
   uint64_t nans = 0;
-  uint64_t infinities = 0;
+  uint64_t infs = 0;
+  double sum = 0.0;
+  double abs_sum = 0.0;
+  double sum_squares = 0.0;
+  float min = std::numeric_limits<float>::infinity();  // +Inf, -Inf where no element is finite; a zero is +0
+  float max = -std::numeric_limits<float>::infinity();
 
-  void merge(const ValueSums& run);
+  uint64_t finite() const { return count - nans - infs; }
+
+  LOBIT_API ValueStats& operator+=(const ValueStats& next);
 };
 
-LOBIT_API void accumulate_values(const float* values, size_t n, ValueSums& sums);
+// Adds the elements values[n] to `stats`.
+LOBIT_API void accumulate_stats(const float* values, size_t n, ValueStats& stats);
 
 }  // namespace lobit::kernels

@@ -1,5 +1,6 @@
-// Random bits by counter (Philox4x32-10; Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2,
-// 3", 2011): any part of a stream can be made at once, on any thread, with the same bits at every SIMD level.
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"): random bits as a function of
+// a counter. Any part of a stream can be made on its own, so that generated data does not depend on threads,
+// pieces or the machine.
 #pragma once
 
 #include <array>
@@ -10,14 +11,25 @@
 
 namespace lobit::kernels {
 
-// One block: four random words from a counter and a key.
-LOBIT_API std::array<uint32_t, 4> philox4x32(const std::array<uint32_t, 4>& counter,
-                                             const std::array<uint32_t, 2>& key);
+using PhiloxBlock = std::array<uint32_t, 4>;
+using PhiloxKey = std::array<uint32_t, 2>;
 
-// out[i] = table[w] where w is 16-bit word first + i of the stream: block (first + i) / 8 has counter {low, high
-// half of the block's number, low, high half of `stream`}, key {low, high half of `seed`}, and its words in order,
-// low half first. `table` has 65,536 entries.
-LOBIT_API void fill_from_table(uint64_t seed, uint64_t stream, uint64_t first, const uint16_t* table, uint16_t* out,
-                               size_t n);
+// 128 random bits.
+constexpr PhiloxBlock philox4x32(PhiloxBlock counter, PhiloxKey key) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t product0 = uint64_t{0xD2511F53} * counter[0];
+    const uint64_t product1 = uint64_t{0xCD9E8D57} * counter[2];
+    counter = {static_cast<uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<uint32_t>(product1),
+               static_cast<uint32_t>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<uint32_t>(product0)};
+    key = {key[0] + 0x9E3779B9u, key[1] + 0xBB67AE85u};
+  }
+  return counter;
+}
+
+// out[i] = table65536[word], where word is 16-bit word `first_index` + i of the stream. Block b of a stream
+// has the counter {b, stream}, the key is the seed (each 64 bits, low word first), and gives words 8b to 8b +
+// 7, the low half of each 32 bits first. Indices wrap at 2^64. The result is the same at every SIMD level.
+LOBIT_API void fill_from_table(uint64_t seed, uint64_t stream, uint64_t first_index,
+                               const uint16_t* table65536, uint16_t* out, size_t n);
 
 }  // namespace lobit::kernels

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
@@ -200,29 +201,27 @@ HWY_INLINE uint32_t bits_from_mask(M mask) {
 // 16 lanes as bytes in order, from 16 / kLanes vectors. T is int8_t or uint8_t; the lanes fit it.
 template <typename T>
 HWY_INLINE hn::Vec<hn::FixedTag<T, 16>> pack_bytes(const VI* lanes) {
-  using V8 = hn::Vec<hn::FixedTag<T, 16>>;
-  constexpr bool kSigned = T(-1) < T(0);
+  const hn::FixedTag<T, 16> d16;
 #if HWY_TARGET == HWY_SSE4
   const __m128i low = _mm_packs_epi32(lanes[0].raw, lanes[1].raw);
   const __m128i high = _mm_packs_epi32(lanes[2].raw, lanes[3].raw);
-  return V8{kSigned ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high)};
+  return hn::Vec<decltype(d16)>{std::is_signed_v<T> ? _mm_packs_epi16(low, high)
+                                                    : _mm_packus_epi16(low, high)};
 #elif HWY_TARGET == HWY_AVX2
   const __m256i words = _mm256_packs_epi32(lanes[0].raw, lanes[1].raw);  // quarters 0, 2 | 1, 3
   const __m128i low = _mm256_castsi256_si128(words);
   const __m128i high = _mm256_extracti128_si256(words, 1);
-  const __m128i mixed = kSigned ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high);
-  return V8{_mm_shuffle_epi32(mixed, _MM_SHUFFLE(3, 1, 2, 0))};
+  const __m128i mixed = std::is_signed_v<T> ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high);
+  return hn::Vec<decltype(d16)>{_mm_shuffle_epi32(mixed, _MM_SHUFFLE(3, 1, 2, 0))};
 #elif HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-  static_cast<void>(kSigned);
-  return V8{_mm512_cvtepi32_epi8(lanes[0].raw)};
+  return hn::Vec<decltype(d16)>{_mm512_cvtepi32_epi8(lanes[0].raw)};
 #else
-  static_cast<void>(kSigned);
   const hn::FixedTag<int16_t, 4> d4;
   const hn::FixedTag<int16_t, 8> d8;
   const auto low = hn::Combine(d8, hn::DemoteTo(d4, lanes[1]), hn::DemoteTo(d4, lanes[0]));
   const auto high = hn::Combine(d8, hn::DemoteTo(d4, lanes[3]), hn::DemoteTo(d4, lanes[2]));
   const hn::FixedTag<T, 8> b8;
-  return hn::Combine(hn::FixedTag<T, 16>(), hn::DemoteTo(b8, high), hn::DemoteTo(b8, low));
+  return hn::Combine(d16, hn::DemoteTo(b8, high), hn::DemoteTo(b8, low));
 #endif
 }
 

@@ -20,4 +20,9 @@ DecodeFn ternary_decoder(Encoding from);
 EncodeFn q2_encoder(Encoding from, Encoding to);
 DecodeFn q2_decoder(Encoding from);
 
+EncodeFn q1_encoder(Encoding from, Encoding to);
+DecodeFn q1_decoder(Encoding from);
+
+DecodeFn kquant_decoder(Encoding from);
+
 }  // namespace lobit::kernels

@@ -59,9 +59,10 @@ EncodeCounts encode(const void* values, void* blocks, size_t count) {
 
 template <Encoding kFrom>
 HWY_INLINE void decode_scalars(const void* blocks, float* values, size_t first, size_t last) {
+  auto* out = reinterpret_cast<std::byte*>(values);  // which need not be aligned
   for (size_t i = first; i < last; ++i) {
     const float value = load_value<kFrom>(blocks, i);
-    std::memcpy(values + i, &value, sizeof(value));
+    std::memcpy(out + i * sizeof(value), &value, sizeof(value));
   }
 }
 

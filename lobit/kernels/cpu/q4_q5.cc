@@ -46,8 +46,7 @@ HWY_INLINE void store_codes(const VI* codes, uint8_t* out) {
   }
 }
 
-// Calls nothing between: codes of kLanes values from nibbles and fifth bits. `first` is 0 or 16 plus a
-// multiple of kLanes.
+// The codes of values `first` and the kLanes - 1 after it; no vector crosses from low to high nibbles.
 template <class Block>
 HWY_INLINE VI load_codes(const uint8_t* block, size_t first) {
   const hn::Rebind<uint8_t, DI> d8;

@@ -14,10 +14,9 @@
 
 #include <algorithm>
 #include <limits>
-#include <type_traits>
 
 #include "lobit/dtype/block.h"
-#include "lobit/kernels/cpu/common-inl.h"
+#include "lobit/kernels/cpu/pattern-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lobit::kernels::HWY_NAMESPACE {
@@ -25,13 +24,6 @@ namespace lobit::kernels::HWY_NAMESPACE {
 
 // Groups whose scales are computed together.
 inline constexpr size_t kTileGroups = 16;
-
-// The bit pattern of a source value as a signed integer; positive values are ordered like their patterns.
-template <Encoding kFrom>
-using Pattern = std::conditional_t<kFrom == Encoding::kF32, int32_t, int16_t>;
-
-template <Encoding kFrom>
-inline constexpr Pattern<kFrom> kLargestPattern = std::numeric_limits<Pattern<kFrom>>::max();
 
 struct TernaryTile {
   alignas(64) float peak[kTileGroups];         // the largest magnitude; NaN or Inf where the group has one
@@ -133,29 +125,6 @@ HWY_INLINE V trits(D d, const hn::TFromD<D>* x, V threshold) {
   const V plus = hn::VecFromMask(d, hn::Gt(v, threshold));
   const V minus = hn::VecFromMask(d, hn::Gt(hn::Xor(v, sign), threshold));
   return hn::Sub(minus, plus);
-}
-
-// One bit per lane, lane 0 lowest.
-template <class D, class M>
-HWY_INLINE uint64_t mask_bits(D d, M mask) {
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-  static_cast<void>(d);
-  return mask.raw;
-#else
-  uint8_t bytes[8];
-  hn::StoreMaskBits(d, mask, bytes);
-  // Reading back as many bytes as were stored lets the compiler keep them in a register.
-  std::conditional_t<hn::MaxLanes(D()) <= 8, uint8_t, uint16_t> bits;
-  std::memcpy(&bits, bytes, sizeof(bits));
-  return bits;
-#endif
-}
-
-template <Encoding kFrom, Encoding kTo, size_t kGroup>
-HWY_NOINLINE EncodeCounts encode_group_by_reference(const Pattern<kFrom>* values, void* block) {
-  float group[kGroup];
-  for (size_t i = 0; i < kGroup; ++i) group[i] = load_value<kFrom>(values, i);
-  return reference::encode(kTo, group, block, kGroup);
 }
 
 // EncodeFn from `Codec`, which has
