@@ -214,7 +214,7 @@ std::string describe(const EncodingChoice& choice, const EncodingPolicy& policy,
     case ChoiceReason::kNumbers:
       return "numbers, copied";
     case ChoiceReason::kFallback:
-      return fmt::format("fallback: rows of {} do not divide by {}'s {}", tensor.shape.row_elements(),
+      return fmt::format("rows of {} do not divide by {}'s {}", tensor.shape.row_elements(),
                          encoding_name(*choice.wanted), traits(*choice.wanted).block_elements);
   }
   return "";

@@ -32,9 +32,9 @@ enum class PolicyDefaults : uint8_t {
 };
 
 struct EncodingPolicy {
-  std::optional<Encoding> to;       // nothing: tensors that no rule names are kept
-  std::vector<EncodingRule> rules;  // the first that matches wins, before any default
-  std::vector<std::string> keep;    // patterns of tensors that are copied unchanged; win over rules
+  std::optional<Encoding> to = {};       // nothing: tensors that no rule names are kept
+  std::vector<EncodingRule> rules = {};  // the first that matches wins, before any default
+  std::vector<std::string> keep = {};    // patterns of tensors that are copied unchanged; win over rules
   PolicyDefaults defaults = PolicyDefaults::kUsable;
 };
 
@@ -58,7 +58,7 @@ struct EncodingChoice {
   std::optional<Encoding> wanted = {};  // with kFallback: what did not divide
 };
 
-// "rule 'ffn=q4_0'", "fallback: rows of 100 do not divide by tq2_0's 256", ... for logs and reports.
+// "rule 'ffn=q4_0'", "rows of 100 do not divide by tq2_0's 256", ... for logs and reports.
 LOBIT_API std::string describe(const EncodingChoice& choice, const EncodingPolicy& policy,
                                const TensorEntry& tensor);
 

@@ -125,7 +125,7 @@ TEST(Describe, NamesTheReason) {
   ASSERT_THAT(choices, is_ok());
   EXPECT_EQ(describe(choices->tensors[2], policy, tensors[2]), "rule 'attn_q'");
   EXPECT_EQ(describe(choices->tensors[4], policy, tensors[4]),
-            "fallback: rows of 100 do not divide by tq2_0's 256");
+            "rows of 100 do not divide by tq2_0's 256");
   EXPECT_EQ(describe(choices->tensors[5], policy, tensors[5]), "");
 }
 

@@ -225,7 +225,7 @@ class HeaderHandler final : public JsonHandler {
       return corrupt(offsets_at_,
                      fmt::format("expected {} bytes for {} of {}, found {}", *bytes, shape->to_string(),
                                  dtype, end - begin),
-                     {.required = *bytes, .available = end - begin});
+                     {.required = bytes, .available = end - begin});
     }
     entry_.offset = begin;
     entry_.bytes = *bytes;

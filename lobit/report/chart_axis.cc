@@ -22,6 +22,12 @@ double unit_size(ChartUnit unit, double greatest) {
   return std::pow(1024.0, std::floor(std::log2(greatest) / 10));
 }
 
+// Closer ticks would read the same: labels have one digit after the point, and bytes are whole.
+double smallest_step(ChartUnit unit, double size) {
+  if (unit == ChartUnit::kBytes) return size == 1 ? 1 : 0.1;
+  return unit == ChartUnit::kDecibels || unit == ChartUnit::kPercent ? 0.1 : 0;
+}
+
 }  // namespace
 
 bool ValueRange::drawable(double value) const {
@@ -45,14 +51,16 @@ Axis::Axis(const ValueRange& range, ChartScale scale, ChartUnit unit, bool from_
 }
 
 void Axis::set_linear(double least, double greatest, ChartUnit unit) {
-  if (!(greatest > least)) greatest = least + std::max(1.0, std::abs(least) / 8);
+  // A span so small that its tick step would round to zero counts as none.
+  if (!(greatest - least > 1e-300)) greatest = least + std::max(1.0, std::abs(least) / 8);
   const double size = unit_size(unit, greatest);
-  const double step = round_step((greatest - least) / size) * size;
+  const double step = std::max(round_step((greatest - least) / size), smallest_step(unit, size)) * size;
   const double first = std::floor(least / step + 1e-9);
   const double last = std::ceil(greatest / step - 1e-9);
   low_ = first * step;
   high_ = last * step;
-  for (double tick = first; tick <= last; ++tick) ticks_.push_back(tick * step);
+  const auto steps = static_cast<int>(last - first);
+  for (int i = 0; i <= steps; ++i) ticks_.push_back((first + i) * step);
 }
 
 void Axis::set_log(double least, double greatest, ChartUnit unit) {
@@ -63,7 +71,8 @@ void Axis::set_log(double least, double greatest, ChartUnit unit) {
   if (std::pow(base, low_) >= least) --low_;
   high_ = std::max(high_, low_ + 1);
   const double step = std::ceil((high_ - low_) / kMostTicks);
-  for (double power = low_; power <= high_; power += step) ticks_.push_back(std::pow(base, power));
+  const auto steps = static_cast<int>((high_ - low_) / step);
+  for (int i = 0; i <= steps; ++i) ticks_.push_back(std::pow(base, low_ + i * step));
   const double log_of_base = std::log(base);
   low_ *= log_of_base;
   high_ *= log_of_base;

@@ -182,6 +182,14 @@ TEST(Axis, HasTicksThatAreRoundInBytes) {
   EXPECT_THAT(axis.ticks(), ElementsAre(0, 100 * mib, 200 * mib, 300 * mib, 400 * mib, 500 * mib, 600 * mib));
 }
 
+TEST(Axis, NeverRepeatsALabel) {
+  const detail::ValueRange few = range_of(ChartScale::kLinear, {2});
+  EXPECT_THAT(detail::Axis(few, ChartScale::kLinear, ChartUnit::kBytes, true).ticks(), ElementsAre(0, 1, 2));
+  const detail::ValueRange close = range_of(ChartScale::kLinear, {9.01, 9.02});
+  EXPECT_THAT(detail::Axis(close, ChartScale::kLinear, ChartUnit::kDecibels, false).ticks(),
+              ElementsAre(DoubleNear(9.0, 1e-9), DoubleNear(9.1, 1e-9)));
+}
+
 TEST(Axis, EndsLogarithmsAtPowers) {
   const detail::Axis axis(range_of(ChartScale::kLog, {0.02, 30}), ChartScale::kLog, ChartUnit::kNumber, true);
   EXPECT_THAT(axis.ticks(), ElementsAre(DoubleNear(0.01, 1e-12), DoubleNear(0.1, 1e-12), 1, 10, 100));

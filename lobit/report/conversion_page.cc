@@ -1,5 +1,4 @@
 // to_html(ConversionReport): totals, where the bytes went, where the errors are, every tensor.
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "lobit/report/html.h"
 #include "lobit/report/layer_chart.h"
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 
 namespace lobit {
 namespace {
@@ -27,10 +27,11 @@ std::vector<Card> cards_of(const ConversionReport& report, const ConversionTotal
       {"Bits per weight", format_fixed(sum.bits_per_weight_out(), 2),
        fmt::format("from {}, scales included", format_fixed(sum.bits_per_weight_in(), 2))},
       {"Tensors", format_count(sum.tensors),
-       fmt::format("{} converted, {} fallbacks", format_count(sum.converted), format_count(sum.fallbacks))},
+       fmt::format("{} converted, {}", format_count(sum.converted),
+                   format_counted(sum.fallbacks, "fallback"))},
       {"Time", format_duration(report.seconds),
-       fmt::format("reading {}, {} {}", format_rate(in, report.seconds), report.threads,
-                   report.threads == 1 ? "thread" : "threads")}};
+       fmt::format("reading {}, {}", format_rate(in, report.seconds),
+                   format_counted(report.threads, "thread"))}};
   if (report.peak_rss > 0) {
     cards.push_back(
         {"Peak memory", format_bytes(report.peak_rss),
@@ -50,14 +51,11 @@ BarChart bytes_by_role(const ConversionReport& report) {
     in += static_cast<double>(tensor.bytes_in);
     out += static_cast<double>(tensor.bytes_out);
   }
-  std::vector<std::pair<std::string, std::pair<double, double>>> rows(sums.begin(), sums.end());
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.second.first > b.second.first; });
   BarChart chart{.title = "Bytes by role",
                  .note = "Tensor data before and after the conversion",
                  .series = {{.name = "before", .values = {}, .muted = true}, {.name = "after"}},
                  .unit = ChartUnit::kBytes};
-  for (const auto& [role, bytes] : rows) {
+  for (const auto& [role, bytes] : detail::largest_first(sums, [](const auto& pair) { return pair.first; })) {
     chart.categories.push_back(role);
     chart.series[0].values.push_back(bytes.first);
     chart.series[1].values.push_back(bytes.second);
@@ -143,6 +141,7 @@ std::string to_html(const ConversionReport& report) {
   page.add_cards(cards_of(report, sum));
 
   std::vector<int64_t> layers;
+  layers.reserve(report.tensors.size());
   for (const TensorReport& tensor : report.tensors) layers.push_back(tensor.layer);
   const detail::LayerSpan span = detail::layer_span(layers);
   page.add_section("Size");

@@ -1,14 +1,12 @@
 #include "lobit/report/conversion_report.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include <fmt/format.h>
 
 #include "lobit/base/bytes.h"
 #include "lobit/report/conversion_tables.h"
 #include "lobit/report/json_values.h"
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 #include "lobit/report/text.h"
 
 namespace lobit {
@@ -78,9 +76,9 @@ std::string facts_text(const ConversionReport& report, const ConversionTotals& s
   add_fact(out, "bits/weight",
            fmt::format("{:.2f} -> {:.2f}", sum.bits_per_weight_in(), sum.bits_per_weight_out()));
   add_fact(out, "time",
-           fmt::format("{}, reading {}, {} {}", format_duration(report.seconds),
-                       format_rate(static_cast<double>(report.file_bytes_in), report.seconds), report.threads,
-                       report.threads == 1 ? "thread" : "threads"));
+           fmt::format("{}, reading {}, {}", format_duration(report.seconds),
+                       format_rate(static_cast<double>(report.file_bytes_in), report.seconds),
+                       format_counted(report.threads, "thread")));
   const std::string memory = detail::memory_text(report);
   if (!memory.empty()) add_fact(out, "memory", memory);
   if (report.sqnr_db) add_fact(out, "SQNR", format_fixed(*report.sqnr_db, 2) + " dB");
@@ -113,16 +111,7 @@ ConversionTotals totals(const ConversionReport& report) {
 }
 
 std::vector<const TensorReport*> worst_tensors(const ConversionReport& report, size_t count) {
-  std::vector<const TensorReport*> measured;
-  for (const TensorReport& tensor : report.tensors) {
-    if (tensor.sqnr_db && !std::isnan(*tensor.sqnr_db) && *tensor.sqnr_db != HUGE_VAL) {
-      measured.push_back(&tensor);
-    }
-  }
-  std::stable_sort(measured.begin(), measured.end(),
-                   [](const TensorReport* a, const TensorReport* b) { return *a->sqnr_db < *b->sqnr_db; });
-  measured.resize(std::min(measured.size(), count));
-  return measured;
+  return detail::lowest_sqnr(report.tensors, count);
 }
 
 std::string to_text(const ConversionReport& report, const TextOptions& options) {

@@ -9,6 +9,7 @@
 
 #include "lobit/base/bytes.h"
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 
 namespace lobit::detail {
 namespace {
@@ -52,10 +53,7 @@ Table encodings_table(const ConversionReport& report) {
     sum.bytes_in += tensor.bytes_in;
     sum.bytes_out += tensor.bytes_out;
   }
-  std::vector<std::pair<std::pair<std::string, std::string>, ConversionTotals>> rows(sums.begin(),
-                                                                                     sums.end());
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.second.bytes_in > b.second.bytes_in; });
+  const auto rows = largest_first(sums, [](const ConversionTotals& sum) { return sum.bytes_in; });
   Table table({{"from"},
                {"to"},
                {"tensors", Align::kRight},
@@ -137,10 +135,9 @@ std::string memory_text(const ConversionReport& report) {
 std::string flushed_text(const ConversionReport& report) {
   uint64_t tensors = 0;
   for (const TensorReport& tensor : report.tensors) tensors += tensor.flushed_groups > 0 ? 1U : 0U;
-  const uint64_t groups = totals(report).flushed_groups;
-  return fmt::format("{} {} in {} {} too small for the scale became zeros", format_count(groups),
-                     groups == 1 ? "group" : "groups", format_count(tensors),
-                     tensors == 1 ? "tensor" : "tensors");
+  return fmt::format("{} in {} too small for the scale became zeros",
+                     format_counted(totals(report).flushed_groups, "group"),
+                     format_counted(tensors, "tensor"));
 }
 
 }  // namespace lobit::detail

@@ -18,7 +18,7 @@ Table fallbacks_table(const ConversionReport& report);
 
 // "62.1 MiB at the peak, limit 64 MiB", or less when less is known.
 std::string memory_text(const ConversionReport& report);
-// "3 groups in 2 tensors were too small for their scale and became zeros"
+// "3 groups in 2 tensors too small for the scale became zeros"
 std::string flushed_text(const ConversionReport& report);
 
 }  // namespace lobit::detail

@@ -35,8 +35,8 @@ p { overflow-wrap: anywhere; }
 li { overflow-wrap: anywhere; unicode-bidi: isolate; }
 td, dd, code { unicode-bidi: isolate; }
 
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 0.75rem; margin: 1.75rem 0 0; }
-.cards > div { padding: 0.9rem 1.1rem 1rem; background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: 0.75rem; margin: 1.75rem 0 0; }
+.cards > div { padding: 0.9rem 1rem 1rem; background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .cards dt { color: var(--soft); font-size: 0.8125rem; }
 .cards dd { margin: 0.15rem 0 0; font-size: 1.375rem; line-height: 1.3; font-weight: 600; letter-spacing: -0.01em; overflow-wrap: anywhere; }
 .cards dd.note { margin-top: 0.2rem; color: var(--faint); font-size: 0.8125rem; line-height: 1.4; font-weight: 400; letter-spacing: 0; }
@@ -85,8 +85,8 @@ th, td { padding: 0.42rem 0.8rem; text-align: left; vertical-align: baseline; bo
 th:first-child, td:first-child { padding-left: 1.1rem; }
 th:last-child, td:last-child { padding-right: 1.1rem; }
 th { position: sticky; top: 0; z-index: 1; background: var(--card); color: var(--soft); font-weight: 500; white-space: nowrap; }
-td { overflow-wrap: anywhere; }
-td:first-child { min-width: 9rem; font-family: var(--mono); font-size: 0.78rem; }
+td { max-width: 24rem; overflow-wrap: break-word; }
+td:first-child { min-width: 15rem; overflow-wrap: anywhere; font-family: var(--mono); font-size: 0.78rem; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }
 tbody tr:hover td { background: var(--hover); }
@@ -94,10 +94,12 @@ tr.group td { font-weight: 600; background: var(--hover); }
 tfoot td { border-top: 1px solid var(--line); border-bottom: 0; font-weight: 600; }
 th button { all: unset; cursor: pointer; }
 th button:hover { color: var(--ink); }
-th button::after { content: ""; display: inline-block; width: 1em; text-align: right; color: var(--accent); }
+th button::after, th.number button::before { content: ""; display: inline-block; width: 1em; text-align: right; color: var(--accent); }
+th.number button::before { text-align: left; }
+th.number button::after { display: none; }
 th[aria-sort] button { color: var(--ink); }
-th[aria-sort="ascending"] button::after { content: "\2191"; }
-th[aria-sort="descending"] button::after { content: "\2193"; }
+th[aria-sort="ascending"] button::after, th.number[aria-sort="ascending"] button::before { content: "\2191"; }
+th[aria-sort="descending"] button::after, th.number[aria-sort="descending"] button::before { content: "\2193"; }
 .filter { display: flex; align-items: baseline; gap: 0.8rem; margin: 1rem 0 -0.25rem; color: var(--faint); font-size: 0.8125rem; }
 .filter input { width: 18rem; max-width: 100%; padding: 0.4rem 0.75rem; color: var(--ink); background: var(--card); border: 1px solid var(--line); border-radius: 8px; font: inherit; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 4px; }
@@ -105,6 +107,7 @@ th[aria-sort="descending"] button::after { content: "\2193"; }
 @media (max-width: 40rem) {
   main { padding: 1.75rem 1rem 3rem; }
   .cards { grid-template-columns: repeat(2, 1fr); }
+  td:first-child { min-width: 9rem; }
   .facts { grid-template-columns: 1fr; gap: 0; }
   .facts dd { margin-bottom: 0.5rem; }
 }

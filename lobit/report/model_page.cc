@@ -1,5 +1,4 @@
 // to_html(ModelReport): totals, where the bytes lie, metadata, every tensor.
-#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "lobit/report/model_report.h"
 #include "lobit/report/model_tables.h"
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 
 namespace lobit {
 namespace {
@@ -28,21 +28,18 @@ std::vector<Card> cards_of(const ModelReport& report) {
     format_note += fmt::format("{}alignment {}", format_note.empty() ? "" : ", ", report.alignment);
   }
   return {{"Format", report.format, format_note},
-          {"Tensors", format_count(sum.tensors), format_count(sum.elements) + " elements"},
+          {"Tensors", format_count(sum.tensors), format_counted(sum.elements, "element")},
           {"Bits per weight", format_fixed(sum.bits_per_weight(), 2), "scales included"},
           {"Tensor data", format_bytes(sum.bytes), format_count(sum.bytes) + " bytes"},
           {report.parts.size() == 1 ? "File" : "Files", format_bytes(file_bytes(report)),
-           fmt::format("{} {}", report.parts.size(), report.parts.size() == 1 ? "file" : "files")}};
+           format_counted(report.parts.size(), "file")}};
 }
 
 BarChart bytes_by_role(const ModelReport& report) {
   std::map<std::string, double> sums;
   for (const ModelTensor& tensor : report.tensors) sums[tensor.role] += static_cast<double>(tensor.bytes);
-  std::vector<std::pair<std::string, double>> rows(sums.begin(), sums.end());
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.second > b.second; });
   BarChart chart{.title = "Bytes by role", .series = {{.name = "bytes"}}, .unit = ChartUnit::kBytes};
-  for (const auto& [role, bytes] : rows) {
+  for (const auto& [role, bytes] : detail::largest_first(sums, [](double sum) { return sum; })) {
     chart.categories.push_back(role);
     chart.series[0].values.push_back(bytes);
   }
@@ -69,6 +66,7 @@ std::string to_html(const ModelReport& report) {
   HtmlPage page("Model report", report.path);
   page.add_cards(cards_of(report));
   std::vector<int64_t> layers;
+  layers.reserve(report.tensors.size());
   for (const ModelTensor& tensor : report.tensors) layers.push_back(tensor.layer);
   const detail::LayerSpan span = detail::layer_span(layers);
   page.add_section("Size");

@@ -36,10 +36,11 @@ std::string headline(const ModelReport& report) {
   std::string out =
       fmt::format("{}: {} {}", printable(report.path), printable(report.format), printable(report.version));
   if (out.back() == ' ') out.pop_back();
-  if (report.parts.size() > 1) out += fmt::format(", {} files", report.parts.size());
+  if (report.parts.size() > 1) out += ", " + format_counted(report.parts.size(), "file");
   if (report.alignment > 0) out += fmt::format(", alignment {}", report.alignment);
-  return out + fmt::format("\n{} tensors, {} elements, {}, {:.2f} bits/weight\n", format_count(sum.tensors),
-                           format_count(sum.elements), format_bytes(sum.bytes), sum.bits_per_weight());
+  return out + fmt::format("\n{}, {}, {}, {:.2f} bits/weight\n", format_counted(sum.tensors, "tensor"),
+                           format_counted(sum.elements, "element"), format_bytes(sum.bytes),
+                           sum.bits_per_weight());
 }
 
 }  // namespace

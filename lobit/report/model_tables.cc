@@ -7,6 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
+
 namespace lobit::detail {
 namespace {
 
@@ -28,10 +31,9 @@ Cell part_cell(const ModelReport& report, const ModelTensor& tensor) {
 }
 
 std::vector<Cell> group_row(int64_t layer, const TensorSum& sum, const TensorSum& all, size_t columns) {
-  std::vector<Cell> cells{
-      text_cell(layer < 0 ? "outside the layers" : fmt::format("layer {}", layer)),
-      text_cell(fmt::format("{} {}", sum.tensors, sum.tensors == 1 ? "tensor" : "tensors")), text_cell(""),
-      bytes_cell(sum.bytes), percent_of(sum.bytes, all.bytes)};
+  std::vector<Cell> cells{text_cell(layer < 0 ? "outside the layers" : fmt::format("layer {}", layer)),
+                          text_cell(format_counted(sum.tensors, "tensor")), text_cell(""),
+                          bytes_cell(sum.bytes), percent_of(sum.bytes, all.bytes)};
   cells.resize(columns);
   return cells;
 }
@@ -57,9 +59,7 @@ TensorSum sum_of(const ModelReport& report) {
 Table model_encodings_table(const ModelReport& report) {
   std::map<std::string, TensorSum> sums;
   for (const ModelTensor& tensor : report.tensors) sums[tensor.encoding].add(tensor);
-  std::vector<std::pair<std::string, TensorSum>> rows(sums.begin(), sums.end());
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
+  auto rows = largest_first(sums, [](const TensorSum& sum) { return sum.bytes; });
   rows.emplace_back("all", sum_of(report));
   Table table({{"encoding"},
                {"tensors", Align::kRight},

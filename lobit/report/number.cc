@@ -10,6 +10,8 @@
 namespace lobit {
 namespace {
 
+constexpr std::array<std::string_view, 5> kRateUnits{"B/s", "kB/s", "MB/s", "GB/s", "TB/s"};
+
 std::optional<std::string> not_finite(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "∞" : "-∞";
@@ -25,6 +27,10 @@ std::string format_count(uint64_t count) {
     digits.insert(end, 1, ',');
   }
   return digits;
+}
+
+std::string format_counted(uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", format_count(count), noun, count == 1 ? "" : "s");
 }
 
 std::string format_fixed(double value, int digits) {
@@ -44,20 +50,20 @@ std::string format_percent(double part, double whole) {
   if (!(whole > 0)) return "-";
   const double percent = part / whole * 100;
   if (percent > 0 && percent < 0.05) return "<0.1 %";
+  if (percent >= 99.95 && percent < 100) return ">99.9 %";
   return format_fixed(percent, 1) + " %";
 }
 
 std::string format_rate(double bytes, double seconds) {
   if (!(seconds > 0) || !std::isfinite(bytes)) return "-";
-  constexpr std::array<std::string_view, 5> kNames{"B/s", "kB/s", "MB/s", "GB/s", "TB/s"};
   double rate = bytes / seconds;
   size_t unit = 0;
-  while (rate >= 999.5 && unit + 1 < kNames.size()) {
+  while (rate >= 999.5 && unit + 1 < kRateUnits.size()) {
     rate /= 1000;
     ++unit;
   }
   const int digits = rate >= 99.95 || unit == 0 ? 0 : rate >= 9.995 ? 1 : 2;
-  return fmt::format("{:.{}f} {}", rate, digits, kNames[unit]);
+  return fmt::format("{:.{}f} {}", rate, digits, kRateUnits[unit]);
 }
 
 std::string format_duration(double seconds) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "lobit/base/export.h"
 
@@ -11,13 +12,17 @@ namespace lobit {
 // 482344960 -> "482,344,960"
 LOBIT_API std::string format_count(uint64_t count);
 
+// (1, "tensor") -> "1 tensor", (1200, "tensor") -> "1,200 tensors"
+LOBIT_API std::string format_counted(uint64_t count, std::string_view noun);
+
 // (2.0625, 2) -> "2.06": `digits` after the point.
 LOBIT_API std::string format_fixed(double value, int digits);
 
 // 0.00012345 -> "0.000123", 1.5e-9 -> "1.5e-09": three significant digits, for errors of unknown size.
 LOBIT_API std::string format_short(double value);
 
-// (1, 8) -> "12.5 %". A part that is not zero is never "0.0 %" but "<0.1 %". Of nothing: "-".
+// (1, 8) -> "12.5 %". A part that is not zero is never "0.0 %" but "<0.1 %", one that is not
+// everything never "100.0 %" but ">99.9 %". Of nothing: "-".
 LOBIT_API std::string format_percent(double part, double whole);
 
 // (2.3e9, 1) -> "2.30 GB/s": three significant digits, decimal units, as disks are sold. "-" in no time.

@@ -233,13 +233,13 @@ TEST(ModelReport, IsReadBackFromJson) {
 TEST(VerifyReport, SaysWhatDiffers) {
   VerifyReport report{.first = "a", .second = "b"};
   report.tensors.push_back({.name = "x", .status = VerifyStatus::kSame});
-  EXPECT_EQ(to_text(report), "first:  a\nsecond: b\nThe same: all 1 tensors are equal\n");
+  EXPECT_EQ(to_text(report), "first:  a\nsecond: b\nEqual: every value of 1 tensor\n");
   EXPECT_TRUE(totals(report).equal());
   report.tensors.push_back({.name = "y", .status = VerifyStatus::kDiffers, .max_abs_error = 0.25});
   report.tensors.push_back({.name = "z", .status = VerifyStatus::kOnlySecond});
   EXPECT_FALSE(totals(report).equal());
   const std::string text = to_text(report);
-  EXPECT_THAT(text, HasSubstr("Not the same: 1 equal, 1 different, 1 only in the second\n"));
+  EXPECT_THAT(text, HasSubstr("Not equal: 1 tensor the same, 1 different, 1 only in the second\n"));
   EXPECT_THAT(text, HasSubstr("\ny       differs"));
   EXPECT_THAT(text, Not(HasSubstr("\nx ")));
   EXPECT_THAT(to_text(report, {.detail = ReportDetail::kTensors}), HasSubstr("\nx       same"));

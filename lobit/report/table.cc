@@ -120,6 +120,7 @@ std::string Table::to_text(size_t width) const {
   const std::string rule = repeated("─", total_width(widths)) + "\n";
   std::string out;
   std::vector<std::string> cells;
+  cells.reserve(columns_.size());
   for (const Column& column : columns_) cells.push_back(column.title);
   append_line(out, cells, widths);
   out += rule;

@@ -47,6 +47,9 @@ constexpr std::array<Range, 7> kDeceptive{{{0xAD, 0xAD},
                                            {0xFEFF, 0xFEFF},
                                            {0xE0000, 0xE007F}}};
 
+// Anything smaller in so many bytes is an overlong form.
+constexpr std::array<char32_t, 5> kSmallestOfLength{0, 0, 0x80, 0x800, 0x10000};
+
 bool in(char32_t c, std::span<const Range> ranges) {
   return std::any_of(ranges.begin(), ranges.end(), [c](Range r) { return c >= r.first && c <= r.last; });
 }
@@ -64,9 +67,8 @@ CodePoint decode(std::string_view text) {
     if ((byte(i) & 0xC0U) != 0x80U) return {lead, 0};
     value = (value << 6U) | (byte(i) & 0x3FU);
   }
-  constexpr std::array<char32_t, 5> kSmallest{0, 0, 0x80, 0x800, 0x10000};
   const bool surrogate = value >= 0xD800 && value <= 0xDFFF;
-  if (value < kSmallest[length] || value > 0x10FFFF || surrogate) return {lead, 0};
+  if (value < kSmallestOfLength[length] || value > 0x10FFFF || surrogate) return {lead, 0};
   return {value, length};
 }
 

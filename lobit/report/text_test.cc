@@ -69,6 +69,12 @@ TEST(FormatCount, GroupsThousands) {
   EXPECT_EQ(format_count(UINT64_MAX), "18,446,744,073,709,551,615");
 }
 
+TEST(FormatCounted, AgreesWithTheNumber) {
+  EXPECT_EQ(format_counted(0, "tensor"), "0 tensors");
+  EXPECT_EQ(format_counted(1, "tensor"), "1 tensor");
+  EXPECT_EQ(format_counted(1200, "tensor"), "1,200 tensors");
+}
+
 TEST(FormatFixed, RoundsAndNamesTheRest) {
   EXPECT_EQ(format_fixed(2.0625, 2), "2.06");
   EXPECT_EQ(format_fixed(-0.001, 2), "0.00");
@@ -89,6 +95,7 @@ TEST(FormatPercent, NeverHidesASmallPart) {
   EXPECT_EQ(format_percent(1, 8), "12.5 %");
   EXPECT_EQ(format_percent(8, 8), "100.0 %");
   EXPECT_EQ(format_percent(1, 1e6), "<0.1 %");
+  EXPECT_EQ(format_percent(999999, 1e6), ">99.9 %");
   EXPECT_EQ(format_percent(0, 1e6), "0.0 %");
   EXPECT_EQ(format_percent(0, 0), "-");
 }

@@ -1,14 +1,11 @@
 #include "lobit/report/verify_report.h"
 
-#include <algorithm>
-#include <cmath>
-#include <utility>
-
 #include <fmt/format.h>
 
 #include "lobit/report/html.h"
 #include "lobit/report/json_values.h"
 #include "lobit/report/number.h"
+#include "lobit/report/ranking.h"
 #include "lobit/report/table.h"
 #include "lobit/report/text.h"
 
@@ -30,23 +27,23 @@ Table comparison_table(const VerifyReport& report, ReportDetail detail, size_t h
                {"NMSE", Align::kRight},
                {"SQNR dB", Align::kRight},
                {"cosine", Align::kRight},
+               {"note", Align::kLeft, kNameWidth},
                {"hash of first", Align::kLeft, hash_width},
-               {"hash of second", Align::kLeft, hash_width},
-               {"note", Align::kLeft, kNameWidth}});
+               {"hash of second", Align::kLeft, hash_width}});
   for (const VerifiedTensor& tensor : report.tensors) {
     if (detail == ReportDetail::kSummary && tensor.status == VerifyStatus::kSame) continue;
     table.add_row({text_cell(tensor.name), text_cell(std::string(verify_status_name(tensor.status))),
                    text_cell(tensor.encoding_first), text_cell(tensor.encoding_second),
                    short_cell(tensor.max_abs_error), short_cell(tensor.nmse), fixed_cell(tensor.sqnr_db, 2),
-                   fixed_cell(tensor.cosine, 6), text_cell(tensor.hash_first), text_cell(tensor.hash_second),
-                   text_cell(tensor.note)});
+                   fixed_cell(tensor.cosine, 6), text_cell(tensor.note), text_cell(tensor.hash_first),
+                   text_cell(tensor.hash_second)});
   }
   return table;
 }
 
 std::string verdict(const VerifyTotals& sum) {
-  if (sum.equal()) return fmt::format("The same: all {} tensors are equal", format_count(sum.same));
-  std::string out = fmt::format("Not the same: {} equal", format_count(sum.same));
+  if (sum.equal()) return "Equal: every value of " + format_counted(sum.same, "tensor");
+  std::string out = fmt::format("Not equal: {} the same", format_counted(sum.same, "tensor"));
   const auto add = [&out](uint64_t count, std::string_view what) {
     if (count > 0) out += fmt::format(", {} {}", format_count(count), what);
   };
@@ -73,19 +70,11 @@ Json tensor_json(const VerifiedTensor& tensor) {
 
 // The tensors with the lowest SQNR, the worst first.
 BarChart worst_chart(const VerifyReport& report) {
-  std::vector<const VerifiedTensor*> measured;
-  for (const VerifiedTensor& tensor : report.tensors) {
-    if (tensor.sqnr_db && std::isfinite(*tensor.sqnr_db)) measured.push_back(&tensor);
-  }
-  std::stable_sort(
-      measured.begin(), measured.end(),
-      [](const VerifiedTensor* a, const VerifiedTensor* b) { return *a->sqnr_db < *b->sqnr_db; });
-  measured.resize(std::min(measured.size(), kChartBars));
   BarChart chart{.title = "Lowest SQNR",
                  .note = "The second model's values against the first's; higher is better",
                  .series = {{.name = "SQNR"}},
                  .unit = ChartUnit::kDecibels};
-  for (const VerifiedTensor* tensor : measured) {
+  for (const VerifiedTensor* tensor : detail::lowest_sqnr(report.tensors, kChartBars)) {
     chart.categories.push_back(tensor->name);
     chart.series[0].values.push_back(*tensor->sqnr_db);
   }

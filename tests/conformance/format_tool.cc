@@ -5,12 +5,15 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "lobit/base/json_writer.h"
+#include "lobit/format/gguf.h"
+#include "lobit/format/model.h"
 #include "lobit/format/safetensors.h"
 #include "lobit/io/file.h"
 
@@ -23,35 +26,60 @@ std::string json_string(std::string_view text) {
   return out;
 }
 
+// A string as itself, another value as [type, type of its elements, their number, bytes in hexadecimal].
+std::string json_value(const MetadataValue& value) {
+  if (value.type == MetadataType::kString) return json_string(value.bytes);
+  std::string hex;
+  for (const char c : value.bytes) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  return fmt::format(R"(["{}","{}",{},"{}"])", metadata_type_name(value.type),
+                     metadata_type_name(value.element), value.count, hex);
+}
+
+// Names that end in .gguf are opened as models, so that the first part of a split one opens all; others are
+// given to the reader of safetensors, whose errors the scripts compare.
+Result<Model> open(const std::string& path) {
+  if (path.ends_with(".gguf")) return open_model(path);
+  LOBIT_TRY(File file, File::open(path));
+  LOBIT_TRY(SafetensorsHeader header, read_safetensors(file));
+  Model model;
+  model.format = FileFormat::kSafetensors;
+  model.tensors = std::move(header.tensors);
+  model.metadata = std::move(header.metadata);
+  model.parts.push_back({path, std::move(file), header.data_offset});
+  return model;
+}
+
 Status list(const std::string& path) {
-  LOBIT_TRY(const File file, File::open(path));
-  LOBIT_TRY(const SafetensorsHeader header, read_safetensors(file));
+  LOBIT_TRY(const Model model, open(path));
   std::string metadata;
-  for (const auto& [key, value] : header.metadata.entries()) {
-    metadata +=
-        fmt::format("{}{}:{}", metadata.empty() ? "" : ",", json_string(key), json_string(value.bytes));
+  for (const auto& [key, value] : model.metadata.entries()) {
+    metadata += fmt::format("{}{}:{}", metadata.empty() ? "" : ",", json_string(key), json_value(value));
   }
   std::string tensors;
-  for (const TensorEntry& t : header.tensors) {
-    tensors += fmt::format(R"({}{{"name":{},"encoding":"{}","shape":{},"offset":{},"bytes":{}}})",
+  for (const TensorEntry& t : model.tensors) {
+    tensors += fmt::format(R"({}{{"name":{},"encoding":"{}","shape":{},"part":{},"offset":{},"bytes":{}}})",
                            tensors.empty() ? "" : ",\n", json_string(t.name), encoding_name(t.encoding),
-                           t.shape.to_string(), t.offset, t.bytes);
+                           t.shape.to_string(), t.part, t.offset, t.bytes);
   }
-  fmt::print("{{\"metadata\":{{{}}},\"tensors\":[{}]}}\n", metadata, tensors);
+  fmt::print("{{\"metadata\":{{{}}},\"alignment\":{},\"tensors\":[{}]}}\n", metadata, model.alignment,
+             tensors);
   return {};
 }
 
 Status rewrite(const std::string& in, const std::string& out) {
-  LOBIT_TRY(const File file, File::open(in));
-  LOBIT_TRY(const SafetensorsHeader header, read_safetensors(file));
+  LOBIT_TRY(const Model model, open(in));
   std::vector<TensorSpec> specs;
-  for (const TensorEntry& t : header.tensors) specs.push_back({t.name, t.shape, t.encoding});
-  LOBIT_TRY(const FileLayout layout, layout_safetensors(header.metadata, specs));
+  specs.reserve(model.tensors.size());
+  for (const TensorEntry& t : model.tensors) specs.push_back({t.name, t.shape, t.encoding});
+  LOBIT_TRY(const FileLayout layout, model.format == FileFormat::kGguf
+                                         ? layout_gguf(model.metadata, specs, model.alignment)
+                                         : layout_safetensors(model.metadata, specs));
   LOBIT_TRY(OutputFile target, OutputFile::create(out, layout.file_bytes));
   LOBIT_RETURN_IF_ERROR(target.write_at(0, std::as_bytes(std::span(layout.header))));
   for (size_t i = 0; i < specs.size(); ++i) {
-    std::vector<std::byte> bytes(header.tensors[i].bytes);
-    LOBIT_RETURN_IF_ERROR(file.read_at(header.tensors[i].offset, bytes));
+    const TensorEntry& tensor = model.tensors[i];
+    std::vector<std::byte> bytes(tensor.bytes);
+    LOBIT_RETURN_IF_ERROR(model.parts[tensor.part].file.read_at(tensor.offset, bytes));
     LOBIT_RETURN_IF_ERROR(target.write_at(layout.offsets[i], bytes));
   }
   return target.commit();

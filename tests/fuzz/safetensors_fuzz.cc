@@ -25,6 +25,7 @@ void check_file(std::string_view file) {
     return;
   }
   std::vector<TensorSpec> specs;
+  specs.reserve(header->tensors.size());
   for (const TensorEntry& t : header->tensors) specs.push_back({t.name, t.shape, t.encoding});
   const Result<FileLayout> layout = layout_safetensors(header->metadata, specs);
   LOBIT_CHECK(layout.has_value());
