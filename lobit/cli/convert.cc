@@ -16,6 +16,7 @@
 #include "lobit/format/tensor_role.h"
 #include "lobit/quant/distortion.h"
 #include "lobit/report/conversion_report.h"
+#include "lobit/report/text.h"
 
 namespace lobit::cli {
 namespace {
@@ -173,8 +174,9 @@ Status add_errors(const Model& model, const ConversionPlan& plan, const ExecuteO
 void warn_about_rules(const ConversionPlan& plan) {
   for (size_t i = 0; i < plan.rule_matches.size(); ++i) {
     const EncodingRule& rule = plan.policy.rules[i];
-    fmt::print(stderr, "lobit: rule '{}={}': {} tensors\n", rule.pattern, encoding_name(rule.encoding),
-               plan.rule_matches[i]);
+    const size_t matches = plan.rule_matches[i];
+    tell(fmt::format("lobit: rule '{}={}': {} {}\n", printable(rule.pattern), encoding_name(rule.encoding), matches,
+                     matches == 1 ? "tensor" : "tensors"));
   }
 }
 
