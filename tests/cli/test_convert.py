@@ -96,7 +96,9 @@ class MetadataTest(CliTest):
             self.ok("convert", source, "-o", direct, "--to", encoding, "--overwrite")
             self.ok("convert", source, "-o", middle, "--to", encoding, "--overwrite")
             self.ok("convert", middle, "-o", back, "--to", encoding, "--keep", "token_embd|output.weight", "--overwrite")
-            self.assertEqual(digest(direct), digest(back), encoding)
+            self.assertEqual(Gguf(direct).metadata, Gguf(back).metadata)
+            a, b = Gguf(direct).tensors, Gguf(back).tensors
+            self.assertEqual({n: t[:2] + t[3:] for n, t in a.items()}, {n: t[:2] + t[3:] for n, t in b.items()})
 
     def test_metadata_that_json_cannot_hold_is_refused_by_key(self):
         for key, kind, value in [("bad.nan", "f32", float("nan")), ("bad.text", "string", b"\xff\xfe")]:
