@@ -194,6 +194,31 @@ struct TQ1_0Decoder {
   }
 };
 
+// Looks at sixteen blocks at a time.
+size_t valid_blocks(const void* blocks, size_t block_count) {
+  constexpr size_t kBatch = 16;
+  const hn::CappedTag<uint8_t, 64> d;
+  const auto* block = static_cast<const uint8_t*>(blocks);
+  for (size_t first = 0; first + kBatch <= block_count; first += kBatch) {
+    auto both_bits = hn::Zero(d);  // bit 2n of each byte: both bits of field n are set
+    for (size_t b = 0; b < kBatch; ++b, block += sizeof(BlockTQ2_0)) {
+      for (size_t i = 0; i < 64; i += hn::Lanes(d)) {
+        const auto fields = hn::LoadU(d, block + offsetof(BlockTQ2_0, qs) + i);
+        const hn::Repartition<uint16_t, decltype(d)> d16;
+        // The bit that crosses from one byte to the next lands on an odd one.
+        const auto upper = hn::BitCast(d, hn::ShiftRight<1>(hn::BitCast(d16, fields)));
+        both_bits = hn::Or(both_bits, hn::And(fields, upper));
+      }
+    }
+    if (!hn::AllTrue(d, hn::Eq(hn::And(both_bits, hn::Set(d, 0x55)), hn::Zero(d)))) return first;
+  }
+  return block_count / kBatch * kBatch;
+}
+
+ValidBlocksFn find_valid_blocks() {
+  return valid_blocks;
+}
+
 EncodeFn find_encoder(Encoding from, Encoding to) {
   const EncodeFn tq2_0 = find_ternary_encoder<TQ2_0Codec>(from, to);
   return tq2_0 != nullptr ? tq2_0 : find_ternary_encoder<TQ1_0Codec>(from, to);
@@ -212,6 +237,9 @@ EncodeFn find_encoder(Encoding, Encoding) {
 DecodeFn find_decoder(Encoding) {
   return nullptr;
 }
+ValidBlocksFn find_valid_blocks() {
+  return nullptr;
+}
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace
 }  // namespace lobit::kernels::HWY_NAMESPACE
@@ -222,6 +250,7 @@ namespace lobit::kernels {
 
 HWY_EXPORT(find_encoder);
 HWY_EXPORT(find_decoder);
+HWY_EXPORT(find_valid_blocks);
 
 EncodeFn ternary_encoder(Encoding from, Encoding to) {
   return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to);
@@ -229,6 +258,10 @@ EncodeFn ternary_encoder(Encoding from, Encoding to) {
 
 DecodeFn ternary_decoder(Encoding from) {
   return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
+}
+
+ValidBlocksFn tq2_0_valid_blocks() {
+  return HWY_DYNAMIC_DISPATCH(find_valid_blocks)();
 }
 
 }  // namespace lobit::kernels
