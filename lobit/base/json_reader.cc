@@ -1,101 +1,264 @@
 #include "lobit/base/json_reader.h"
 
-#include <cstddef>
-#include <iterator>
+#include <charconv>
+#include <optional>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
+
+#include "lobit/base/utf8.h"
 
 namespace lobit {
 namespace {
 
-using Json = nlohmann::json;
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
-// An input iterator that tells how far the lexer has read.
-class CountingIterator {
- public:
-  using iterator_category = std::input_iterator_tag;
-  using value_type = char;
-  using difference_type = std::ptrdiff_t;
-  using pointer = const char*;
-  using reference = const char&;
+// Whether a byte can stand for itself in a string, alone or in a UTF-8 sequence.
+bool is_plain(char c) {
+  return static_cast<uint8_t>(c) >= 0x20 && c != '"' && c != '\\';
+}
 
-  CountingIterator(const char* at, const char** furthest) : at_(at), furthest_(furthest) {}
-  reference operator*() const { return *at_; }
-  CountingIterator& operator++() {
-    ++at_;
-    *furthest_ = at_;
-    return *this;
-  }
-  CountingIterator operator++(int) {
-    CountingIterator before = *this;
-    ++*this;
-    return before;
-  }
-  bool operator==(const CountingIterator& other) const { return at_ == other.at_; }
+std::optional<uint32_t> parse_hex4(std::string_view digits) {
+  uint32_t value = 0;
+  if (digits.size() < 4) return std::nullopt;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + 4, value, 16);
+  if (error != std::errc() || end != digits.data() + 4) return std::nullopt;
+  return value;
+}
 
- private:
-  const char* at_;
-  const char** furthest_;
-};
-
-// Passes nlohmann's events on and keeps the first error.
-class Bridge final : public Json::json_sax_t {
- public:
-  explicit Bridge(JsonHandler& handler) : handler_(handler) {}
-
-  bool null() override { return keep(handler_.on_null()); }
-  bool boolean(bool value) override { return keep(handler_.on_bool(value)); }
-  bool number_integer(number_integer_t value) override { return keep(handler_.on_negative(value)); }
-  bool number_unsigned(number_unsigned_t value) override { return keep(handler_.on_unsigned(value)); }
-  bool number_float(number_float_t value, const string_t&) override { return keep(handler_.on_float(value)); }
-  bool string(string_t& value) override { return keep(handler_.on_string(std::move(value))); }
-  bool binary(binary_t&) override { return false; }
-  bool start_object(size_t) override { return keep(handler_.on_object_start()); }
-  bool key(string_t& value) override { return keep(handler_.on_key(std::move(value))); }
-  bool end_object() override { return keep(handler_.on_object_end()); }
-  bool start_array(size_t) override { return keep(handler_.on_array_start()); }
-  bool end_array() override { return keep(handler_.on_array_end()); }
-  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception& e) override {
-    // "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error ..."
-    std::string_view text = e.what();
-    if (const size_t colon = text.find(": "); colon != std::string_view::npos) text.remove_prefix(colon + 2);
-    status = fail(ErrorCode::kCorrupt, std::string(text));
-    return false;
-  }
-
-  Status status;
-
- private:
-  bool keep(Status result) {
-    status = std::move(result);
-    return status.has_value();
-  }
-  JsonHandler& handler_;
-};
+std::optional<char> simple_escape(char c) {
+  constexpr std::string_view kFrom = "\"\\/bfnrt";
+  constexpr std::string_view kTo = "\"\\/\b\f\n\r\t";
+  const size_t i = kFrom.find(c);
+  return i == std::string_view::npos ? std::nullopt : std::optional<char>(kTo[i]);
+}
 
 }  // namespace
+
+// Walks the text once. Nesting is a stack of bits, so that depth costs neither call frames nor much memory.
+class JsonParser {
+ public:
+  JsonParser(std::string_view text, JsonHandler& handler, uint64_t base_offset)
+      : text_(text), handler_(handler), base_offset_(base_offset) {}
+
+  Status run() {
+    if (text_.starts_with("\xEF\xBB\xBF")) return syntax(0, "a byte-order mark stands before the text");
+    for (;;) {
+      skip_space();
+      if (expect_ == Expect::kEnd) {
+        return at_ == text_.size() ? Status() : syntax(at_, "text follows the end of the document");
+      }
+      if (at_ == text_.size()) return syntax(at_, "the text ends too early");
+      LOBIT_RETURN_IF_ERROR(step());
+    }
+  }
+
+ private:
+  enum class Expect : uint8_t { kValue, kValueOrClose, kKey, kKeyOrClose, kCommaOrClose, kEnd };
+
+  tl::unexpected<Error> syntax(size_t at, std::string message) const {
+    return fail(ErrorCode::kCorrupt, std::move(message), {.offset = base_offset_ + at});
+  }
+
+  // Passes on what a handler answered to the token at `start`.
+  Status event(Status answer, size_t start) const {
+    if (!answer && !answer.error().detail.offset) answer.error().detail.offset = base_offset_ + start;
+    return answer;
+  }
+
+  void skip_space() {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
+      ++at_;
+    }
+  }
+
+  // Reads one token; at_ is at its first byte.
+  Status step() {
+    const char c = text_[at_];
+    handler_.offset_ = base_offset_ + at_;
+    switch (expect_) {
+      case Expect::kKeyOrClose:
+        return c == '}' ? close() : key();
+      case Expect::kKey:
+        return key();
+      case Expect::kValueOrClose:
+        return c == ']' ? close() : value();
+      case Expect::kCommaOrClose:
+        return c == (in_object_.back() ? '}' : ']') ? close() : comma();
+      case Expect::kValue:
+      case Expect::kEnd:
+        break;
+    }
+    return value();
+  }
+
+  void after_value() { expect_ = in_object_.empty() ? Expect::kEnd : Expect::kCommaOrClose; }
+
+  Status open(bool object) {
+    const size_t start = at_++;
+    in_object_.push_back(object);
+    expect_ = object ? Expect::kKeyOrClose : Expect::kValueOrClose;
+    return event(object ? handler_.on_object_start() : handler_.on_array_start(), start);
+  }
+
+  Status close() {
+    const size_t start = at_++;
+    const bool object = in_object_.back();
+    in_object_.pop_back();
+    after_value();
+    return event(object ? handler_.on_object_end() : handler_.on_array_end(), start);
+  }
+
+  Status comma() {
+    const bool object = in_object_.back();
+    if (text_[at_] != ',') return syntax(at_, fmt::format("expected ',' or '{}'", object ? '}' : ']'));
+    ++at_;
+    expect_ = object ? Expect::kKey : Expect::kValue;
+    return {};
+  }
+
+  Status key() {
+    const size_t start = at_;
+    if (text_[at_] != '"') return syntax(at_, "expected a key in double quotes");
+    LOBIT_TRY(std::string text, string());
+    LOBIT_RETURN_IF_ERROR(event(handler_.on_key(std::move(text)), start));
+    skip_space();
+    if (at_ == text_.size() || text_[at_] != ':') return syntax(at_, "expected ':' after a key");
+    ++at_;
+    expect_ = Expect::kValue;
+    return {};
+  }
+
+  Status value() {
+    const char c = text_[at_];
+    if (c == '{') return open(true);
+    if (c == '[') return open(false);
+    const size_t start = at_;
+    after_value();
+    if (c == '"') {
+      LOBIT_TRY(std::string text, string());
+      return event(handler_.on_string(std::move(text)), start);
+    }
+    if (c == '-' || is_digit(c)) return number();
+    if (skip_word("true")) return event(handler_.on_bool(true), start);
+    if (skip_word("false")) return event(handler_.on_bool(false), start);
+    if (skip_word("null")) return event(handler_.on_null(), start);
+    return syntax(at_, "expected a value");
+  }
+
+  bool skip_word(std::string_view word) {
+    if (!text_.substr(at_).starts_with(word)) return false;
+    at_ += word.size();
+    return true;
+  }
+
+  // The text of the string that starts at at_.
+  Result<std::string> string() {
+    std::string out;
+    ++at_;
+    for (;;) {
+      // Runs without escapes are appended whole, so a string without any takes one allocation of its size.
+      size_t end = at_;
+      while (end < text_.size() && is_plain(text_[end])) {
+        const bool ascii = static_cast<uint8_t>(text_[end]) < 0x80;
+        const size_t bytes = ascii ? 1 : utf8_character_bytes(text_.substr(end));
+        if (bytes == 0) return syntax(end, "a string is not UTF-8");
+        end += bytes;
+      }
+      out.append(text_, at_, end - at_);
+      at_ = end;
+      if (at_ == text_.size()) return syntax(at_, "the text ends within a string");
+      if (text_[at_] == '"') {
+        ++at_;
+        return out;
+      }
+      if (text_[at_] != '\\') return syntax(at_, "a string holds a control character");
+      LOBIT_RETURN_IF_ERROR(escape(out));
+    }
+  }
+
+  // Decodes the escape sequence at at_.
+  Status escape(std::string& out) {
+    const size_t start = at_++;
+    if (at_ == text_.size()) return syntax(at_, "the text ends within a string");
+    const char c = text_[at_++];
+    if (const std::optional<char> plain = simple_escape(c)) {
+      out += *plain;
+      return {};
+    }
+    std::optional<uint32_t> unit = c == 'u' ? parse_hex4(text_.substr(at_)) : std::nullopt;
+    if (!unit) return syntax(start, "a string holds an unknown escape sequence");
+    at_ += 4;
+    if (*unit >= 0xD800 && *unit <= 0xDFFF) {
+      std::optional<uint32_t> low;
+      if (*unit <= 0xDBFF && skip_word("\\u")) low = parse_hex4(text_.substr(at_));
+      if (!low || *low < 0xDC00 || *low > 0xDFFF)
+        return syntax(start, "a string holds half a surrogate pair");
+      at_ += 4;
+      unit = 0x10000 + ((*unit - 0xD800) << 10) + (*low - 0xDC00);
+    }
+    append_utf8(out, *unit);
+    return {};
+  }
+
+  // Skips digits; false when there is none.
+  bool skip_digits() {
+    const size_t start = at_;
+    while (at_ < text_.size() && is_digit(text_[at_])) ++at_;
+    return at_ > start;
+  }
+
+  Status number() {
+    const size_t start = at_;
+    const bool negative = skip_word("-");
+    const size_t digits = at_;
+    if (!skip_digits()) return syntax(at_, "expected a digit");
+    if (text_[digits] == '0' && at_ - digits > 1) return syntax(digits, "a number starts with a zero");
+    bool integer = true;
+    if (skip_word(".")) {
+      integer = false;
+      if (!skip_digits()) return syntax(at_, "expected a digit");
+    }
+    if (skip_word("e") || skip_word("E")) {
+      integer = false;
+      if (!skip_word("+")) skip_word("-");
+      if (!skip_digits()) return syntax(at_, "expected a digit");
+    }
+    const char* begin = text_.data() + start;
+    const char* end = text_.data() + at_;
+    if (uint64_t u = 0; integer && !negative && std::from_chars(begin, end, u).ec == std::errc()) {
+      return event(handler_.on_unsigned(u), start);
+    }
+    if (int64_t i = 0; integer && negative && std::from_chars(begin, end, i).ec == std::errc()) {
+      return event(handler_.on_negative(i), start);
+    }
+    double d = 0;
+    if (std::from_chars(begin, end, d).ec != std::errc()) return syntax(start, "a number is out of range");
+    return event(handler_.on_float(d), start);
+  }
+
+  std::string_view text_;
+  JsonHandler& handler_;
+  uint64_t base_offset_;
+  size_t at_ = 0;
+  Expect expect_ = Expect::kValue;
+  std::vector<bool> in_object_;  // for each open container, the innermost last
+};
 
 Status JsonHandler::unexpected(std::string_view found) {
   return fail(ErrorCode::kCorrupt, fmt::format("unexpected {}", found));
 }
 
 Status parse_json(std::string_view text, JsonHandler& handler, std::string_view what, uint64_t base_offset) {
-  const char* furthest = text.data();
-  Bridge bridge(handler);
-  if (text.starts_with("\xEF\xBB\xBF")) {
-    bridge.status = fail(ErrorCode::kCorrupt, "a byte-order mark stands before the text");
-  } else {
-    Json::sax_parse(CountingIterator(text.data(), &furthest),
-                    CountingIterator(text.data() + text.size(), &furthest), &bridge,
-                    Json::input_format_t::json,
-                    /*strict=*/true, /*ignore_comments=*/false);
-  }
-  if (bridge.status) return {};
-  Error error = std::move(bridge.status).error();
-  if (!error.detail.offset) error.detail.offset = base_offset + static_cast<uint64_t>(furthest - text.data());
-  error.message = fmt::format("{}: near byte {}: {}", what, *error.detail.offset, error.message);
+  Status status = JsonParser(text, handler, base_offset).run();
+  if (status) return {};
+  Error error = std::move(status).error();
+  error.message = fmt::format("{}: byte {}: {}", what, *error.detail.offset, error.message);
   return fail(std::move(error));
 }
 

@@ -1,7 +1,8 @@
 // A strict reader of JSON that comes from outside: events instead of a tree, so that memory stays bounded by
 // what the handler keeps. Refuses invalid UTF-8, lone surrogates, byte-order marks, comments and trailing
 // text. Nesting is not limited here (the parser does not recurse); handlers refuse depth that they do not
-// expect. Duplicate keys are the handler's business.
+// expect. Duplicate keys are the handler's business. Beside one string and one bit for each level of nesting
+// the parser holds no memory of its own.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@
 namespace lobit {
 
 // Receives the events of one document in order. The first error it returns ends the parse and comes back from
-// parse_json, with the byte offset filled in where the handler left it empty. By default every event is an
-// error, so a handler overrides just what its format allows.
+// parse_json, with the offset of the event's token filled in where the handler left it empty. By default
+// every event is an error, so a handler overrides just what its format allows.
 class LOBIT_API JsonHandler {
  public:
   virtual ~JsonHandler() = default;
@@ -34,10 +35,16 @@ class LOBIT_API JsonHandler {
 
  protected:
   static Status unexpected(std::string_view found);
+  // Where the token of the current event starts, counted as in errors.
+  uint64_t offset() const { return offset_; }
+
+ private:
+  friend class JsonParser;
+  uint64_t offset_ = 0;
 };
 
-// Feeds `text` to `handler`. kCorrupt with the offset (from the start of `text` plus `base_offset`) when the
-// text is not JSON. `what` names the document in messages.
+// Feeds `text` to `handler`. kCorrupt when the text is not JSON, with the offset of the byte that cannot
+// stand there: from the start of `text`, plus `base_offset`. `what` names the document in messages.
 LOBIT_API Status parse_json(std::string_view text, JsonHandler& handler, std::string_view what,
                             uint64_t base_offset = 0);
 

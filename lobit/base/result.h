@@ -44,9 +44,11 @@ using Status = Result<void>;
 #define LOBIT_TRY(declaration, expression) \
   LOBIT_TRY_INNER(declaration, expression, LOBIT_CONCAT(lobit_try_, __COUNTER__))
 
-#define LOBIT_RETURN_IF_ERROR(expression)                    \
-  do {                                                       \
-    if (auto lobit_status = (expression); !lobit_status) {   \
-      return ::lobit::fail(std::move(lobit_status).error()); \
-    }                                                        \
+#define LOBIT_RETURN_IF_ERROR_INNER(expression, status) \
+  do {                                                  \
+    if (auto status = (expression); !status) {          \
+      return ::lobit::fail(std::move(status).error());  \
+    }                                                   \
   } while (false)
+#define LOBIT_RETURN_IF_ERROR(expression) \
+  LOBIT_RETURN_IF_ERROR_INNER(expression, LOBIT_CONCAT(lobit_status_, __COUNTER__))

@@ -1,6 +1,6 @@
 // Encoding: how values lie in memory and in files. One table says, for each, its name, its group of values
 // that share a scale ("block"), the block's bytes, and what it is called in the two file formats. The
-// quantized encodings are GGUF's blocks, bit for bit (ggml-common.h of ggml 0.18), little endian on every
+// quantized encodings are GGUF's blocks, bit for bit (ggml-common.h of ggml 0.25), little endian on every
 // machine.
 //
 // All functions here are pure and may be called from any thread.

@@ -104,7 +104,7 @@ void decode(Encoding from, const void* blocks, float* values, size_t count) {
   LOBIT_DCHECK(traits(from).can_decode && count % traits(from).block_elements == 0);
   switch (from) {
     case Encoding::kF32:
-      if (count > 0) std::memcpy(values, blocks, count * sizeof(float));
+      if (count > 0) std::memcpy(reinterpret_cast<std::byte*>(values), blocks, count * sizeof(float));
       return;
     case Encoding::kF16:
       return decode_halves<f16_to_f32>(blocks, values, count);

@@ -57,9 +57,9 @@ float inverse_scale(float scale, float extent, EncodeCounts& counts) {
   return 1.0f / scale;
 }
 
-// Round half up by truncation; `value` >= -0.5.
-uint8_t code_up_to(int limit, float value) {
-  return static_cast<uint8_t>(std::min(limit, static_cast<int>(value + 0.5f)));
+// The callers have added the half that makes truncation round, so `value` >= 0.
+uint8_t truncated(float value, int limit) {
+  return static_cast<uint8_t>(std::min(limit, static_cast<int>(value)));
 }
 
 uint8_t nibbles(uint8_t low, uint8_t high) {
@@ -91,10 +91,7 @@ BlockQ4_0 encode_q4_0(const Values<32>& x, EncodeCounts& counts) {
   const float largest = peak(x);
   const float d = largest / -8.0f;
   const float inverse = inverse_scale(d, std::fabs(largest), counts);
-  // 8.5 is added in one step: x * inverse + 8 may round.
-  const auto code = [&](float v) {
-    return static_cast<uint8_t>(std::min(15, static_cast<int>(v * inverse + 8.5f)));
-  };
+  const auto code = [&](float v) { return truncated(v * inverse + 8.5f, 15); };
   BlockQ4_0 block;
   block.d = f32_to_f16(d);
   for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(code(x[j]), code(x[j + 16]));
@@ -105,7 +102,7 @@ BlockQ4_1 encode_q4_1(const Values<32>& x, EncodeCounts& counts) {
   const Range r = range(x);
   const float d = r.spread() / 15.0f;
   const float inverse = inverse_scale(d, r.spread(), counts);
-  const auto code = [&](float v) { return code_up_to(15, (v - r.min) * inverse); };
+  const auto code = [&](float v) { return truncated((v - r.min) * inverse + 0.5f, 15); };
   BlockQ4_1 block;
   block.d = f32_to_f16(d);
   block.m = f32_to_f16(r.min);
@@ -118,9 +115,7 @@ BlockQ5_0 encode_q5_0(const Values<32>& x, EncodeCounts& counts) {
   const float d = largest / -16.0f;
   const float inverse = inverse_scale(d, std::fabs(largest), counts);
   std::array<uint8_t, 32> codes;
-  for (size_t j = 0; j < 32; ++j) {
-    codes[j] = static_cast<uint8_t>(std::min(31, static_cast<int>(x[j] * inverse + 16.5f)));
-  }
+  for (size_t j = 0; j < 32; ++j) codes[j] = truncated(x[j] * inverse + 16.5f, 31);
   BlockQ5_0 block;
   block.d = f32_to_f16(d);
   store_five_bits(codes, block);
@@ -132,7 +127,7 @@ BlockQ5_1 encode_q5_1(const Values<32>& x, EncodeCounts& counts) {
   const float d = r.spread() / 31.0f;
   const float inverse = inverse_scale(d, r.spread(), counts);
   std::array<uint8_t, 32> codes;
-  for (size_t j = 0; j < 32; ++j) codes[j] = code_up_to(31, (x[j] - r.min) * inverse);
+  for (size_t j = 0; j < 32; ++j) codes[j] = truncated((x[j] - r.min) * inverse + 0.5f, 31);
   BlockQ5_1 block;
   block.d = f32_to_f16(d);
   block.m = f32_to_f16(r.min);
@@ -272,7 +267,7 @@ EncodeCounts encode(Encoding to, const float* values, void* blocks, size_t count
   LOBIT_DCHECK(traits(to).can_encode && count % traits(to).block_elements == 0);
   switch (to) {
     case Encoding::kF32:
-      if (count > 0) std::memcpy(blocks, values, count * sizeof(float));
+      if (count > 0) std::memcpy(blocks, reinterpret_cast<const std::byte*>(values), count * sizeof(float));
       return {};
     case Encoding::kF16:
       return encode_halves<f32_to_f16, kHalfInf>(values, blocks, count);
@@ -297,7 +292,7 @@ EncodeCounts encode(Encoding to, const float* values, void* blocks, size_t count
     case Encoding::kTQ1_0:
       return encode_blocks(encode_tq1_0, values, blocks, count);
     default:
-      LOBIT_CHECK(!"an encoding that can_encode");
+      LOBIT_CHECK(false && "expected an encoding that can_encode");
       return {};
   }
 }

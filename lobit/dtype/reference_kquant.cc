@@ -112,7 +112,7 @@ void decode_k_quant(Encoding from, const void* blocks, float* values, size_t cou
     case Encoding::kQ8_K:
       return decode_blocks(decode_q8_k, blocks, values, count);
     default:
-      LOBIT_CHECK(!"an encoding that can_decode");
+      LOBIT_CHECK(false && "expected an encoding that can_decode");
   }
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lobit/base/export.h"
@@ -36,13 +37,13 @@ LOBIT_API uint32_t metadata_type_bytes(MetadataType type);
 // "u32", "string", ...
 LOBIT_API std::string_view metadata_type_name(MetadataType type);
 
-struct MetadataValue {
+struct LOBIT_API MetadataValue {
   MetadataType type = MetadataType::kString;
   MetadataType element = MetadataType::kString;  // of an array; never kArray
   uint64_t count = 1;                            // of an array
   // A number's bytes; a string's text; an array's elements one after the other (strings each with their u64
   // length, as in the file).
-  std::string bytes;
+  std::string bytes = {};
 
   static MetadataValue string(std::string_view text);
   static MetadataValue u16(uint16_t value);
@@ -54,14 +55,18 @@ struct MetadataValue {
   std::optional<uint64_t> as_unsigned() const;
   // The text of a string; nothing for other types.
   std::optional<std::string_view> as_string() const;
-  // For people: numbers and strings as themselves, arrays as "[a, b, c, ... 32000 strings]"; at most about
-  // `max_chars` characters, control characters escaped.
+  // For people: numbers and strings as themselves, arrays as "[1, 2, 3, ... 32000 u32s]", their strings
+  // quoted; at most about `max_chars` characters, control characters escaped.
   std::string to_string(size_t max_chars = 80) const;
+
+  friend bool operator==(const MetadataValue&, const MetadataValue&) = default;
 };
 
 struct MetadataEntry {
   std::string key;
   MetadataValue value;
+
+  friend bool operator==(const MetadataEntry&, const MetadataEntry&) = default;
 };
 
 class LOBIT_API Metadata {
@@ -74,6 +79,9 @@ class LOBIT_API Metadata {
   // Appends without looking for the key: for readers that check duplicates themselves.
   void append(MetadataEntry entry) { entries_.push_back(std::move(entry)); }
   void erase(std::string_view key);
+  void reserve(size_t count) { entries_.reserve(count); }
+
+  friend bool operator==(const Metadata&, const Metadata&) = default;
 
  private:
   std::vector<MetadataEntry> entries_;

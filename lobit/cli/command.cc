@@ -1,0 +1,128 @@
+#include "lobit/cli/command.h"
+
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <system_error>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "lobit/base/bytes.h"
+
+namespace lobit::cli {
+namespace {
+
+// The memory that a percentage is taken of.
+uint64_t machine_memory() {
+  uint64_t bytes = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    uint64_t limit = 0;
+    if (std::ifstream(path) >> limit && limit > 0) bytes = std::min(bytes, limit);
+  }
+  return bytes;
+}
+
+// Edits (insert, delete, replace) between two words.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t replace = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, replace});
+    }
+  }
+  return row[b.size()];
+}
+
+int exit_code(ErrorCode code) {
+  if (code == ErrorCode::kInvalidArgument) return kUsage;
+  return code == ErrorCode::kLimit ? kOverLimit : kFailed;
+}
+
+nlohmann::ordered_json error_json(const Error& error) {
+  nlohmann::ordered_json detail = nlohmann::ordered_json::object();
+  if (error.detail.offset) detail["offset"] = *error.detail.offset;
+  if (error.detail.index) detail["index"] = *error.detail.index;
+  if (error.detail.required) detail["required"] = *error.detail.required;
+  if (error.detail.available) detail["available"] = *error.detail.available;
+  if (!error.detail.from.empty()) detail["from"] = error.detail.from;
+  if (!error.detail.to.empty()) detail["to"] = error.detail.to;
+  return {{"schema", "lobit.error.v1"},
+          {"error", {{"code", error_code_name(error.code)}, {"message", error.message}, {"detail", detail}}}};
+}
+
+}  // namespace
+
+Result<uint64_t> memory_argument(const std::string& text) {
+  if (text.empty()) return 0;
+  LOBIT_TRY(const uint64_t bytes, parse_bytes(text, machine_memory()));
+  if (bytes == 0) return fail(ErrorCode::kInvalidArgument, "memory limit: expected more than 0 bytes");
+  return bytes;
+}
+
+Result<Encoding> encoding_argument(const std::string& text) {
+  if (const auto encoding = parse_encoding(text)) return *encoding;
+  std::vector<std::string> known{"i8", "i4", "i2", "i1", "bitnet158"};
+  std::string writable;
+  for (const EncodingTraits& t : all_encodings()) {
+    known.emplace_back(t.name);
+    if (t.can_encode) writable += fmt::format("{}{}", writable.empty() ? "" : ", ", t.name);
+  }
+  const std::string near = nearest_name(text, known);
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("unknown encoding '{}'{}; encodings: {}", text,
+                          near.empty() ? "" : fmt::format(", did you mean {}?", near), writable));
+}
+
+std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {
+  std::string best;
+  size_t least = name.size() / 3 + 2;
+  for (const std::string& candidate : known) {
+    const size_t distance = edit_distance(name, candidate);
+    if (distance < least) {
+      least = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+int report_error(const Error& error, bool json) {
+  const bool colour = ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
+  fmt::print(stderr, "lobit: {}error{}: {}\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "", error.message);
+  if (json) {
+    // Replaces what is not UTF-8: names in messages come from files.
+    const std::string text = error_json(error).dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+    if (!print(text + "\n")) return kFailed;
+  }
+  return exit_code(error.code);
+}
+
+Status print(std::string_view text) {
+  const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
+  if (written == text.size() && std::fflush(stdout) == 0) return {};
+  return fail(ErrorCode::kIo, fmt::format("standard output: {}", std::generic_category().message(errno)));
+}
+
+size_t terminal_width() {
+  winsize size{};
+  return ::isatty(STDOUT_FILENO) == 1 && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+uint64_t peak_resident_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace lobit::cli

@@ -1,0 +1,80 @@
+#include "lobit/convert/absmean.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "lobit/convert/budget.h"
+#include "lobit/convert/recode.h"
+
+namespace lobit {
+namespace {
+
+// Elements of a run: one tile, so that even the smallest buffer holds a run in every encoding.
+constexpr uint64_t kRun = Recoder::kTileElements;
+
+struct RunSum {
+  double sum = 0;
+  uint64_t finite = 0;
+};
+
+}  // namespace
+
+Result<std::vector<float>> absmean(ThreadPool& pool, std::span<ScratchBuffer> buffers,
+                                   std::span<const AbsMeanJob> jobs, const RunControl& control,
+                                   bool skip_non_finite) {
+  std::vector<ChunkedItem> items;
+  std::vector<std::vector<RunSum>> runs(jobs.size());
+  const uint64_t room = buffers[0].bytes().size() - Recoder::kTileBytes;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const TensorEntry& tensor = *jobs[i].tensor;
+    const uint64_t elements = tensor.shape.elements();
+    const uint64_t runs_in_chunk = room / bytes_before(tensor.encoding, kRun);
+    items.push_back({tensor.name, elements, runs_in_chunk * kRun, tensor.bytes});
+    runs[i].resize(elements / kRun + (elements % kRun != 0 ? 1 : 0));
+  }
+  LOBIT_RETURN_IF_ERROR(
+      for_each_chunk(pool, items, control, [&](size_t worker, const Chunk& chunk) -> Status {
+        const TensorEntry& tensor = *jobs[chunk.item].tensor;
+        const std::span<std::byte> buffer = buffers[worker].bytes();
+        const auto in = buffer.subspan(Recoder::kTileBytes, bytes_before(tensor.encoding, chunk.count));
+        LOBIT_RETURN_IF_ERROR(
+            jobs[chunk.item].file->read_at(tensor.offset + bytes_before(tensor.encoding, chunk.first), in));
+        std::optional<uint64_t> bad;
+        for_each_tile(tensor.encoding, in.data(), chunk.count, reinterpret_cast<float*>(buffer.data()),
+                      [&](const float* values, size_t first, size_t n) {
+                        RunSum& run = runs[chunk.item][(chunk.first + first) / kRun];
+                        for (size_t i = 0; i < n; ++i) {
+                          if (std::isfinite(values[i])) {
+                            run.sum += std::fabs(values[i]);
+                            ++run.finite;
+                          } else if (!bad) {
+                            bad = first + i;
+                          }
+                        }
+                      });
+        if (!bad || skip_non_finite) return {};
+        const uint64_t index = chunk.first + *bad;
+        return fail(
+            ErrorCode::kDataLoss,
+            fmt::format(
+                "tensor '{}': element {}: is not finite, so the tensor has no mean (--saturate leaves "
+                "it out)",
+                tensor.name, index),
+            {.index = index});
+      }));
+
+  std::vector<float> gammas;
+  for (const std::vector<RunSum>& tensor : runs) {
+    RunSum total;
+    for (const RunSum& run : tensor) {
+      total.sum += run.sum;
+      total.finite += run.finite;
+    }
+    gammas.push_back(total.finite == 0 ? 0.0f
+                                       : static_cast<float>(total.sum / static_cast<double>(total.finite)));
+  }
+  return gammas;
+}
+
+}  // namespace lobit

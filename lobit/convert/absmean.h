@@ -1,0 +1,29 @@
+// BitNet b1.58's scale: gamma = mean |w| over a whole tensor.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "lobit/base/result.h"
+#include "lobit/base/thread_pool.h"
+#include "lobit/convert/buffer.h"
+#include "lobit/convert/chunks.h"
+#include "lobit/format/tensor_entry.h"
+#include "lobit/io/source.h"
+
+namespace lobit {
+
+struct AbsMeanJob {
+  const TensorEntry* tensor = nullptr;  // its encoding can be decoded
+  const ByteSource* file = nullptr;
+};
+
+// The mean magnitude of each tensor. `buffers` has one buffer of at least Recoder::kTileBytes +
+// kLeastChunkBytes for each of the pool's workers. Sums are taken in double over runs of fixed length and
+// added in order, so the result depends on nothing but the values. NaN and Inf: left out with
+// `skip_non_finite`, else kDataLoss.
+Result<std::vector<float>> absmean(ThreadPool& pool, std::span<ScratchBuffer> buffers,
+                                   std::span<const AbsMeanJob> jobs, const RunControl& control,
+                                   bool skip_non_finite);
+
+}  // namespace lobit

@@ -1,0 +1,46 @@
+// Compares two models tensor by tensor: how far the values are apart, and whether the bytes are the same.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lobit/base/export.h"
+#include "lobit/base/result.h"
+#include "lobit/convert/chunks.h"
+#include "lobit/format/model.h"
+#include "lobit/kernels/measure.h"
+
+namespace lobit {
+
+enum class ComparisonStatus : uint8_t {
+  kIdentical,  // same encoding, same bytes
+  kMeasured,   // `error` says how far B is from A
+  kOnlyInA,
+  kOnlyInB,
+  kShapeDiffers,
+  kNotComparable,  // one side cannot be decoded and the bytes differ
+};
+
+struct TensorComparison {
+  std::string name;
+  ComparisonStatus status = ComparisonStatus::kMeasured;
+  const TensorEntry* a = nullptr;  // of the models compared
+  const TensorEntry* b = nullptr;
+  kernels::ErrorSums error;  // with kMeasured and, all zero error, kIdentical
+  // XXH3-64 of the stored bytes; of a tensor over 262,144 elements, of the little-endian hashes of its runs
+  // of 262,144 elements.
+  uint64_t hash_a = 0;
+  uint64_t hash_b = 0;
+};
+
+struct CompareOptions {
+  uint64_t memory_limit = 0;  // as in ExecuteOptions
+  size_t threads = 0;
+  RunControl control = {};
+};
+
+// In the order of A's tensors, then those only B has. Errors: the readers' and kLimit.
+LOBIT_API Result<std::vector<TensorComparison>> compare_models(const Model& a, const Model& b,
+                                                               const CompareOptions& options);
+
+}  // namespace lobit

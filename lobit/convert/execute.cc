@@ -1,0 +1,264 @@
+#include "lobit/convert/execute.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <mutex>
+#include <optional>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "lobit/base/bytes.h"
+#include "lobit/base/check.h"
+#include "lobit/convert/absmean.h"
+#include "lobit/convert/budget.h"
+#include "lobit/convert/recode.h"
+
+namespace lobit {
+namespace {
+
+namespace fs = std::filesystem;
+
+// How far ahead of the chunk being converted the system is asked to read.
+constexpr uint64_t kReadAhead = 16 << 20;
+
+// One conversion on its way. Created, run once, dropped; on the way out unfinished files remove themselves.
+class Execution {
+ public:
+  Execution(const Model& model, const ConversionPlan& plan, const ExecuteOptions& options)
+      : model_(model), plan_(plan), options_(options) {}
+
+  Result<ConversionResult> run() {
+    const auto start = std::chrono::steady_clock::now();
+    LOBIT_RETURN_IF_ERROR(check_targets());
+    LOBIT_RETURN_IF_ERROR(make_workers());
+    LOBIT_RETURN_IF_ERROR(make_folder());
+    Status status = write_all();
+    if (!status) {
+      files_.clear();
+      if (made_folder_) {
+        std::error_code ignored;  // goes only if it is empty
+        fs::remove(plan_.output, ignored);
+      }
+      return fail(std::move(status).error());
+    }
+    result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return std::move(result_);
+  }
+
+ private:
+  Status check_targets() const {
+    if (options_.existing == ExistingFiles::kReplace) return {};
+    const std::vector<fs::path> existing = plan_.existing_targets();
+    if (existing.empty()) return {};
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: exists and is not to be replaced (--overwrite allows it)", existing[0].native()));
+  }
+
+  Status make_workers() {
+    const size_t wanted = options_.threads == 0 ? ThreadPool::default_threads() : options_.threads;
+    LOBIT_TRY(const WorkerBudget budget,
+              worker_budget(held_bytes(model_) + held_bytes(plan_), options_.memory_limit, wanted));
+    LOBIT_TRY(ThreadPool pool, ThreadPool::create(budget.threads));
+    pool_.emplace(std::move(pool));
+    chunk_bytes_ = budget.chunk_bytes;
+    for (size_t i = 0; i < budget.threads; ++i) {
+      LOBIT_TRY(ScratchBuffer buffer, ScratchBuffer::create(Recoder::kTileBytes + chunk_bytes_));
+      workers_.push_back(std::move(buffer));
+    }
+    result_.threads = budget.threads;
+    result_.buffer_bytes = budget.threads * (Recoder::kTileBytes + chunk_bytes_);
+    result_.tensors.resize(plan_.tensors.size());
+    return {};
+  }
+
+  Status make_folder() {
+    if (!plan_.to_folder) return {};
+    std::error_code error;
+    made_folder_ = fs::create_directory(plan_.output, error);
+    if (error) {
+      return fail(ErrorCode::kIo,
+                  fmt::format("{}: cannot create the folder: {}", plan_.output.native(), error.message()));
+    }
+    return {};
+  }
+
+  Status write_all() {
+    for (const PlannedFile& planned : plan_.files) {
+      LOBIT_TRY(OutputFile file, OutputFile::create(planned.target, planned.file_bytes));
+      LOBIT_RETURN_IF_ERROR(file.write_at(0, std::as_bytes(std::span(planned.header))));
+      files_.push_back(std::move(file));
+    }
+    if (plan_.ternary == TernaryRule::kAbsMean) LOBIT_RETURN_IF_ERROR(find_gammas());
+    LOBIT_RETURN_IF_ERROR(convert_tensors());
+    std::vector<OutputFile> copies;
+    for (const PlannedCopy& copy : plan_.copies) {
+      LOBIT_TRY(OutputFile file, write_copy(copy));
+      copies.push_back(std::move(file));
+    }
+    return commit(std::move(copies));
+  }
+
+  Status find_gammas() {
+    std::vector<AbsMeanJob> jobs;
+    std::vector<size_t> owners;
+    for (size_t i = 0; i < plan_.tensors.size(); ++i) {
+      const TensorEntry& source = source_of(i);
+      const Encoding to = plan_.tensors[i].choice.encoding;
+      if (source.encoding == to || (to != Encoding::kTQ1_0 && to != Encoding::kTQ2_0)) continue;
+      jobs.push_back({&source, &model_.parts[source.part].file});
+      owners.push_back(i);
+    }
+    LOBIT_TRY(const std::vector<float> gammas, absmean(*pool_, workers_, jobs, options_.control,
+                                                       options_.overflow == OverflowRule::kSaturate));
+    gammas_.resize(plan_.tensors.size());
+    for (size_t i = 0; i < owners.size(); ++i) gammas_[owners[i]] = gammas[i];
+    return {};
+  }
+
+  Status convert_tensors() {
+    std::vector<ChunkedItem> items;
+    items.reserve(plan_.tensors.size());
+    for (size_t i = 0; i < plan_.tensors.size(); ++i) {
+      const TensorEntry& source = source_of(i);
+      items.push_back({source.name, source.shape.elements(),
+                       chunk_elements(source.encoding, plan_.tensors[i].choice.encoding, chunk_bytes_),
+                       source.bytes});
+    }
+    return for_each_chunk(*pool_, items, options_.control,
+                          [&](size_t worker, const Chunk& chunk) { return convert_chunk(worker, chunk); });
+  }
+
+  Status convert_chunk(size_t worker, const Chunk& chunk) {
+    const PlannedTensor& planned = plan_.tensors[chunk.item];
+    const TensorEntry& source = model_.tensors[planned.source];
+    const Encoding to = planned.choice.encoding;
+    const uint64_t source_at = bytes_before(source.encoding, chunk.first);
+    const uint64_t source_bytes = bytes_before(source.encoding, chunk.count);
+    const uint64_t target_bytes = bytes_before(to, chunk.count);
+    const File& file = model_.parts[source.part].file;
+
+    const std::span<std::byte> buffer = workers_[worker].bytes();
+    const std::span<std::byte> in = buffer.subspan(Recoder::kTileBytes, source_bytes);
+    file.prefetch(source.offset + source_at + kReadAhead, source_bytes);
+    LOBIT_RETURN_IF_ERROR(file.read_at(source.offset + source_at, in));
+
+    OutputFile& output = files_[planned.file];
+    const uint64_t target_at = planned.offset + bytes_before(to, chunk.first);
+    if (source.encoding == to) return output.write_at(target_at, in);
+
+    LOBIT_RETURN_IF_ERROR(check_codes(source, chunk, in));
+    const std::span<std::byte> out = buffer.subspan(target_offset(in.size()), target_bytes);
+    LOBIT_RETURN_IF_ERROR(recode(chunk, buffer.first(Recoder::kTileBytes), in, out));
+    return output.write_at(target_at, out);
+  }
+
+  Status recode(const Chunk& chunk, std::span<std::byte> tile, std::span<const std::byte> in,
+                std::span<std::byte> out) {
+    const PlannedTensor& planned = plan_.tensors[chunk.item];
+    const TensorEntry& source = model_.tensors[planned.source];
+    Recoder recoder(tile);
+    const RecodeSpec spec{source.encoding, planned.choice.encoding,
+                          gammas_.empty() ? std::nullopt : gammas_[chunk.item],
+                          options_.overflow == OverflowRule::kSaturate};
+    const RecodeCounts counts = recoder.run(spec, in.data(), out.data(), chunk.count);
+    if (counts.encode.unrepresentable > 0) {
+      return unrepresentable(source, chunk.first, spec,
+                             recoder.find_unrepresentable(spec, in.data(), chunk.count));
+    }
+    if (counts.encode.flushed > 0 || counts.saturated > 0) {
+      const std::lock_guard lock(counts_mutex_);
+      result_.tensors[chunk.item].flushed += counts.encode.flushed;
+      result_.tensors[chunk.item].saturated += counts.saturated;
+    }
+    return {};
+  }
+
+  static Status unrepresentable(const TensorEntry& source, uint64_t first, const RecodeSpec& spec,
+                                std::optional<Recoder::Offender> offender) {
+    LOBIT_CHECK(offender.has_value());
+    const uint64_t index = first + offender->index;
+    const std::string_view why = std::isfinite(offender->value) ? "is too large for" : "has no code in";
+    return fail(ErrorCode::kDataLoss,
+                fmt::format("tensor '{}': element {}: {} {} {} (--saturate stores the nearest value)",
+                            source.name, index, offender->value, why, encoding_name(spec.to)),
+                {.index = index,
+                 .from = std::string(encoding_name(spec.from)),
+                 .to = std::string(encoding_name(spec.to))});
+  }
+
+  // Codes that no encoder writes mean a damaged file; better to say so than to convert them.
+  static Status check_codes(const TensorEntry& source, const Chunk& chunk, std::span<const std::byte> in) {
+    const EncodingTraits& t = traits(source.encoding);
+    const size_t blocks = chunk.count / t.block_elements;
+    const size_t bad = reference::first_invalid_block(source.encoding, in.data(), blocks);
+    if (bad == blocks) return {};
+    const uint64_t block = chunk.first / t.block_elements + bad;
+    const uint64_t offset = source.offset + block * t.block_bytes;
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("tensor '{}': block {} at byte {}: holds a code that {} does not have",
+                            source.name, block, offset, t.name),
+                {.offset = offset, .index = block});
+  }
+
+  // Writes a companion file under its temporary name, through the first worker's buffer.
+  Result<OutputFile> write_copy(const PlannedCopy& copy) {
+    if (copy.source.empty()) {
+      LOBIT_TRY(OutputFile output, OutputFile::create(copy.target, copy.text.size()));
+      LOBIT_RETURN_IF_ERROR(output.write_at(0, std::as_bytes(std::span(copy.text))));
+      return output;
+    }
+    LOBIT_TRY(const File file, File::open(copy.source));
+    LOBIT_TRY(OutputFile output, OutputFile::create(copy.target, file.size()));
+    const std::span<std::byte> buffer = workers_[0].bytes();
+    for (uint64_t at = 0; at < file.size(); at += buffer.size()) {
+      const auto piece =
+          buffer.first(static_cast<size_t>(std::min<uint64_t>(buffer.size(), file.size() - at)));
+      LOBIT_RETURN_IF_ERROR(file.read_at(at, piece));
+      LOBIT_RETURN_IF_ERROR(output.write_at(at, piece));
+    }
+    return output;
+  }
+
+  // What a reader starts from goes last: the index of a folder, the first part of a split file.
+  Status commit(std::vector<OutputFile> copies) {
+    std::vector<OutputFile> all;
+    for (size_t i = 1; i < files_.size(); ++i) all.push_back(std::move(files_[i]));
+    const bool index_last = plan_.to_folder && plan_.files.size() > 1;
+    if (index_last) all.push_back(std::move(files_[0]));
+    for (OutputFile& copy : copies) all.push_back(std::move(copy));
+    if (!index_last) all.push_back(std::move(files_[0]));
+    for (const fs::path& path : plan_.obsolete) {
+      std::error_code error;
+      fs::remove(path, error);
+      if (error)
+        return fail(ErrorCode::kIo, fmt::format("{}: cannot remove: {}", path.native(), error.message()));
+    }
+    return commit_all(all, options_.durability);
+  }
+
+  const TensorEntry& source_of(size_t planned) const { return model_.tensors[plan_.tensors[planned].source]; }
+
+  const Model& model_;
+  const ConversionPlan& plan_;
+  const ExecuteOptions& options_;
+  std::optional<ThreadPool> pool_;
+  std::vector<ScratchBuffer> workers_;
+  uint64_t chunk_bytes_ = 0;
+  bool made_folder_ = false;
+  std::vector<OutputFile> files_;
+  std::vector<std::optional<float>> gammas_;
+  std::mutex counts_mutex_;
+  ConversionResult result_;
+};
+
+}  // namespace
+
+Result<ConversionResult> execute(const Model& model, const ConversionPlan& plan,
+                                 const ExecuteOptions& options) {
+  return Execution(model, plan, options).run();
+}
+
+}  // namespace lobit

@@ -1,0 +1,230 @@
+#include "lobit/convert/plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "lobit/convert/target_metadata.h"
+#include "lobit/format/gguf.h"
+#include "lobit/format/safetensors.h"
+#include "lobit/format/split.h"
+
+namespace lobit {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kIndexName = "model.safetensors.index.json";
+constexpr std::string_view kSingleName = "model.safetensors";
+
+// A run of tensors that share one output file.
+struct Part {
+  size_t first = 0;
+  size_t count = 0;
+};
+
+struct Target {
+  FileFormat format = FileFormat::kGguf;
+  bool folder = false;
+};
+
+Result<Target> target_of(const OutputOptions& output) {
+  const std::string suffix = output.path.extension().string();
+  std::error_code ignored;
+  if (fs::is_directory(output.path, ignored)) return Target{FileFormat::kSafetensors, true};
+  if (suffix == ".gguf") return Target{FileFormat::kGguf, false};
+  if (suffix == ".safetensors") {
+    if (output.split_max_size > 0) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("{}: a single .safetensors file cannot be split; name a folder", output.path.native()));
+    }
+    return Target{FileFormat::kSafetensors, false};
+  }
+  if (suffix.empty() && !output.path.empty()) return Target{FileFormat::kSafetensors, true};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{}: expected a name that ends in .gguf or .safetensors, or a folder, found '{}'",
+                          output.path.native(), suffix));
+}
+
+Status check_names(const Model& model, const Target& target, const OutputOptions& output) {
+  if (target.format != FileFormat::kGguf || model.format == FileFormat::kGguf) return {};
+  if (output.names == NamePolicy::kRaw || carries_gguf_metadata(model.metadata)) return {};
+  return fail(
+      ErrorCode::kUnsupported,
+      fmt::format("{}: a GGUF file that runs needs its tensors' names, the order of rotary dimensions and "
+                  "the tokenizer translated, which lobit cannot do; --raw-names writes the names as they "
+                  "are, for programs that expect them so",
+                  model.path.native()));
+}
+
+std::vector<Part> split_parts(std::span<const TensorSpec> specs, uint64_t max_bytes) {
+  std::vector<Part> parts{{}};
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const uint64_t size = encoded_bytes(specs[i].encoding, specs[i].shape.elements()).value_or(0);
+    if (max_bytes > 0 && parts.back().count > 0 && (size > max_bytes || bytes > max_bytes - size)) {
+      parts.push_back({i, 0});
+      bytes = 0;
+    }
+    ++parts.back().count;
+    bytes += size;
+  }
+  return parts;
+}
+
+fs::path part_path(const Target& target, const fs::path& output, size_t part, size_t parts) {
+  if (target.folder) {
+    return output /
+           (parts == 1 ? std::string(kSingleName) : split_part_name("model", part, parts, ".safetensors"));
+  }
+  if (parts == 1) return output;
+  return output.parent_path() / split_part_name(output.stem().native(), part, parts, ".gguf");
+}
+
+Result<FileLayout> layout(const Target& target, const Metadata& metadata, std::span<const TensorSpec> specs,
+                          uint32_t alignment) {
+  return target.format == FileFormat::kGguf ? layout_gguf(metadata, specs, alignment)
+                                            : layout_safetensors(metadata, specs);
+}
+
+// The metadata of part `part` of a split file: all of it in the first, the split's own keys in each.
+Metadata part_metadata(const Target& target, const Metadata& all, size_t part, size_t parts, size_t tensors) {
+  if (parts == 1 || target.format == FileFormat::kSafetensors) return all;
+  Metadata metadata = part == 0 ? all : Metadata{};
+  metadata.set("split.no", MetadataValue::u16(static_cast<uint16_t>(part)));
+  metadata.set("split.count", MetadataValue::u16(static_cast<uint16_t>(parts)));
+  metadata.set("split.tensors.count", MetadataValue::i32(static_cast<int32_t>(tensors)));
+  return metadata;
+}
+
+// Files of a Hugging Face folder that are not weights: configuration, tokenizer, licence, ...
+Result<std::vector<fs::path>> companion_files(const fs::path& folder) {
+  static const std::set<std::string> kWeights{".safetensors", ".bin", ".pt",   ".pth",
+                                              ".gguf",        ".h5",  ".onnx", ".msgpack"};
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    const fs::path& path = it->path();
+    const std::string name = path.filename().native();
+    if (!it->is_regular_file(ignored) || name.starts_with('.') || name.ends_with(".index.json")) continue;
+    if (!kWeights.contains(path.extension().native())) files.push_back(path);
+  }
+  if (error) {
+    return fail(ErrorCode::kIo,
+                fmt::format("{}: cannot list the folder: {}", folder.native(), error.message()));
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+Status plan_folder(const Model& model, std::span<const TensorSpec> specs, std::span<const Part> parts,
+                   ConversionPlan& plan) {
+  if (model.is_folder) {
+    LOBIT_TRY(const std::vector<fs::path> companions, companion_files(model.path));
+    for (const fs::path& path : companions) {
+      plan.copies.push_back({path, plan.output / path.filename(), {}});
+    }
+  }
+  const fs::path index_path = plan.output / kIndexName;
+  if (parts.size() == 1) {
+    // An index of an earlier conversion would be read instead of the one file; one file, in turn, is ignored
+    // beside an index.
+    plan.obsolete.push_back(index_path);
+    return {};
+  }
+  SafetensorsIndex index;
+  for (size_t part = 0; part < parts.size(); ++part) {
+    for (size_t i = 0; i < parts[part].count; ++i) {
+      index.weight_map[specs[parts[part].first + i].name] = plan.files[part].target.filename().native();
+    }
+  }
+  plan.copies.push_back({{}, index_path, write_safetensors_index(index, plan.target_bytes)});
+  return {};
+}
+
+// The encoding that the file is named after: what was asked for, or what most matrix elements get.
+Encoding main_encoding(const Model& model, const EncodingPolicy& policy, const EncodingChoices& choices) {
+  if (policy.to) return *policy.to;
+  std::vector<uint64_t> elements(kEncodingCount);
+  for (size_t i = 0; i < model.tensors.size(); ++i) {
+    if (model.tensors[i].shape.rank() < 2) continue;
+    elements[static_cast<size_t>(choices.tensors[i].encoding)] += model.tensors[i].shape.elements();
+  }
+  return static_cast<Encoding>(std::ranges::max_element(elements) - elements.begin());
+}
+
+Status plan_files(const Model& model, const Target& target, const Metadata& metadata,
+                  std::span<const TensorSpec> specs, uint64_t split_max_size, ConversionPlan& plan) {
+  const std::vector<Part> parts = split_parts(specs, split_max_size);
+  if (parts.size() > kMaxSplitParts) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("split: expected at most {} files, found {}", kMaxSplitParts, parts.size()),
+                {.required = parts.size(), .available = kMaxSplitParts});
+  }
+  const uint32_t alignment = model.format == FileFormat::kGguf ? model.alignment : kGgufDefaultAlignment;
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const Part& part = parts[p];
+    const Metadata own = part_metadata(target, metadata, p, parts.size(), specs.size());
+    LOBIT_TRY(FileLayout file, layout(target, own, specs.subspan(part.first, part.count), alignment));
+    for (size_t i = 0; i < part.count; ++i) {
+      plan.tensors[part.first + i].file = static_cast<uint32_t>(p);
+      plan.tensors[part.first + i].offset = file.offsets[i];
+    }
+    plan.output_bytes += file.file_bytes;
+    plan.files.push_back(
+        {part_path(target, plan.output, p, parts.size()), std::move(file.header), file.file_bytes});
+  }
+  if (target.folder) return plan_folder(model, specs, parts, plan);
+  return {};
+}
+
+}  // namespace
+
+std::vector<fs::path> ConversionPlan::existing_targets() const {
+  std::vector<fs::path> existing;
+  std::error_code ignored;
+  const auto add = [&](const fs::path& path) {
+    if (fs::exists(fs::symlink_status(path, ignored))) existing.push_back(path);
+  };
+  for (const PlannedFile& file : files) add(file.target);
+  for (const PlannedCopy& copy : copies) add(copy.target);
+  for (const fs::path& path : obsolete) add(path);
+  return existing;
+}
+
+Result<ConversionPlan> plan_conversion(const Model& model, const EncodingPolicy& policy,
+                                       const OutputOptions& output) {
+  LOBIT_TRY(const Target target, target_of(output));
+  LOBIT_RETURN_IF_ERROR(check_names(model, target, output));
+  LOBIT_TRY(EncodingChoices choices, choose_encodings(model.tensors, policy));
+
+  ConversionPlan plan;
+  plan.format = target.format;
+  plan.output = output.path;
+  plan.to_folder = target.folder;
+  plan.policy = policy;
+  plan.ternary = output.ternary;
+  plan.rule_matches = std::move(choices.rule_matches);
+
+  std::vector<TensorSpec> specs;
+  specs.reserve(model.tensors.size());
+  plan.tensors.reserve(model.tensors.size());
+  for (size_t i = 0; i < model.tensors.size(); ++i) {
+    const TensorEntry& tensor = model.tensors[i];
+    const EncodingChoice& choice = choices.tensors[i];
+    const uint64_t bytes = encoded_bytes(choice.encoding, tensor.shape.elements()).value_or(0);
+    specs.push_back({tensor.name, tensor.shape, choice.encoding});
+    plan.tensors.push_back({i, choice, 0, 0, bytes});
+    plan.source_bytes += tensor.bytes;
+    plan.target_bytes += bytes;
+  }
+  const Provenance provenance{main_encoding(model, policy, choices), output.ternary};
+  LOBIT_TRY(const Metadata metadata, target_metadata(model, target.format, provenance, specs));
+  LOBIT_RETURN_IF_ERROR(plan_files(model, target, metadata, specs, output.split_max_size, plan));
+  return plan;
+}
+
+}  // namespace lobit
