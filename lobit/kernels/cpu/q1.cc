@@ -108,15 +108,16 @@ HWY_INLINE EncodeCounts encode_tile(const Pattern<kFrom>* x, size_t groups, uint
 template <Encoding kFrom>
 EncodeCounts encode_q1_0(const void* values, void* blocks, size_t count) {
   constexpr size_t kTile = kTileGroups * kGroup;
-  const auto* x = static_cast<const Pattern<kFrom>*>(values);
+  Pattern<kFrom> padded[kTile];
+  const auto* in = static_cast<const uint8_t*>(values);
   auto* out = static_cast<uint8_t*>(blocks);
   EncodeCounts counts;
-  for (; count >= kTile; count -= kTile, x += kTile, out += kTileGroups * sizeof(BlockQ1_0)) {
-    counts += encode_tile<kFrom>(x, kTileGroups, out);
+  for (; count >= kTile; count -= kTile, in += sizeof(padded), out += kTileGroups * sizeof(BlockQ1_0)) {
+    counts += encode_tile<kFrom>(reinterpret_cast<const Pattern<kFrom>*>(in), kTileGroups, out);
   }
   if (count > 0) {
-    Pattern<kFrom> padded[kTile] = {};
-    std::memcpy(padded, x, count * sizeof(padded[0]));
+    std::memset(padded, 0, sizeof(padded));
+    std::memcpy(padded, in, count * sizeof(padded[0]));
     counts += encode_tile<kFrom>(padded, count / kGroup, out);
   }
   return counts;
