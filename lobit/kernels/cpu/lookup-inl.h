@@ -56,7 +56,7 @@ class TernaryValues {
 
   // The values of 16-bit lanes of codes.
   template <bool kPastCaches, class D16, class V = hn::Vec<D16>>
-  HWY_INLINE void store(D16 d, V codes, float* values) const {
+  HWY_INLINE void store(D16 /*d*/, V codes, float* values) const {
     constexpr size_t kCodes = hn::MaxLanes(D16());
     if constexpr (kCodes > kLanes) {
       const hn::Half<D16> half;
@@ -67,7 +67,6 @@ class TernaryValues {
     } else {  // too few for a vector to store past the caches
       hn::StoreU(at(hn::PromoteTo(hn::Rebind<uint32_t, D16>(), codes)), hn::Rebind<float, D16>(), values);
     }
-    static_cast<void>(d);
   }
 
  private:

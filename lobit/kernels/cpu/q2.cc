@@ -85,8 +85,8 @@ struct Q2_0Decoder {
   template <bool kPastCaches>
   static HWY_INLINE void decode(const uint8_t* block, float* values) {
     const TernaryValues table(block + offsetof(Block, d));
-    for (size_t j = 0; j < 16; j += 4)
-      decode_word<kPastCaches>(block + offsetof(Block, qs) + j, table, values + 4 * j);
+    const uint8_t* qs = block + offsetof(Block, qs);
+    for (size_t j = 0; j < 16; j += 4) decode_word<kPastCaches>(qs + j, table, values + 4 * j);
   }
 };
 

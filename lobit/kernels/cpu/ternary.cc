@@ -18,10 +18,9 @@ namespace {
 
 // Lanes of 0..255 -> bytes.
 template <class D, class V>
-HWY_INLINE void store_low_bytes(D d, V v, uint8_t* out) {
+HWY_INLINE void store_low_bytes(D /*d*/, V v, uint8_t* out) {
   const hn::Rebind<uint8_t, D> d8;
   hn::StoreU(hn::DemoteTo(d8, v), d8, out);
-  static_cast<void>(d);
 }
 
 struct TQ2_0Codec {
