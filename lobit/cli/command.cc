@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -15,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lobit/base/bytes.h"
+#include "lobit/report/text.h"
 
 namespace lobit::cli {
 namespace {
@@ -99,7 +101,9 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
 
 int report_error(const Error& error, bool json) {
   const bool colour = ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
-  fmt::print(stderr, "lobit: {}error{}: {}\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "", error.message);
+  // printable(): names in messages come from files.
+  tell(fmt::format("lobit: {}error{}: {}\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "",
+                   printable(error.message)));
   if (json) {
     // Replaces what is not UTF-8: names in messages come from files.
     const std::string text = error_json(error).dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -107,6 +111,8 @@ int report_error(const Error& error, bool json) {
   }
   return exit_code(error.code);
 }
+
+void tell(std::string_view text) { static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr)); }
 
 Status print(std::string_view text) {
   const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
@@ -120,6 +126,12 @@ size_t terminal_width() {
 }
 
 uint64_t peak_resident_bytes() {
+  // Not from getrusage() where it can be helped: that counts what the parent process held before exec().
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    uint64_t kib = 0;
+    if (std::sscanf(line.c_str(), "VmHWM: %" SCNu64 " kB", &kib) == 1) return kib * 1024;
+  }
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;

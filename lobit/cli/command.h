@@ -38,6 +38,9 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
 // Prints the error to stderr (and as JSON to stdout with `json`), and says which exit code it means.
 int report_error(const Error& error, bool json);
 
+// Writes `text` to stderr. A failure is ignored: there is nowhere left to tell of it.
+void tell(std::string_view text);
+
 // Writes `text` to stdout; kIo when that fails (a full disk, a closed pipe).
 Status print(std::string_view text);
 
@@ -61,7 +64,12 @@ class ProgressLine {
   double start_ = 0;
 };
 
-// Turns SIGINT and SIGTERM into stop requests from here on: the operation ends, removes what it wrote and returns
+// Occupies those of the descriptors 0, 1 and 2 that are closed, so that no model file gets one of them and
+// messages end up in it. Writing to them still fails.
+void hold_standard_streams();
+
+// Makes a closed pipe and a size limit errors of the write that meets them instead of the program's end, and
+// turns SIGINT and SIGTERM into stop requests from here on: the operation ends, removes what it wrote and returns
 // kCancelled. A second signal ends the program at once. Call it before any thread starts.
 void catch_signals();
 

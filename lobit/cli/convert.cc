@@ -16,6 +16,7 @@
 #include "lobit/format/tensor_role.h"
 #include "lobit/quant/distortion.h"
 #include "lobit/report/conversion_report.h"
+#include "lobit/report/text.h"
 
 namespace lobit::cli {
 namespace {
@@ -170,11 +171,23 @@ Status add_errors(const Model& model, const ConversionPlan& plan, const ExecuteO
   return {};
 }
 
+// Before the conversion rather than after it: what does not fit is refused while nothing is written.
+Status check_verification_fits(const Model& model, uint64_t memory_limit) {
+  const uint64_t least = least_comparison_limit(model);
+  if (memory_limit == 0 || memory_limit >= least) return {};
+  return fail(ErrorCode::kLimit,
+              fmt::format("memory limit {}: too small to measure the errors of this model: the least that works is {} "
+                          "({} bytes)",
+                          format_bytes(memory_limit), format_bytes(least), least),
+              {.required = least, .available = memory_limit});
+}
+
 void warn_about_rules(const ConversionPlan& plan) {
   for (size_t i = 0; i < plan.rule_matches.size(); ++i) {
     const EncodingRule& rule = plan.policy.rules[i];
-    fmt::print(stderr, "lobit: rule '{}={}': {} tensors\n", rule.pattern, encoding_name(rule.encoding),
-               plan.rule_matches[i]);
+    const size_t matches = plan.rule_matches[i];
+    tell(fmt::format("lobit: rule '{}={}': {} {}\n", printable(rule.pattern), encoding_name(rule.encoding), matches,
+                     matches == 1 ? "tensor" : "tensors"));
   }
 }
 
@@ -190,6 +203,8 @@ Result<int> convert(const Arguments& args) {
   LOBIT_TRY(ExecuteOptions options, execution_of(args));
   LOBIT_TRY(const Model model, open_model(args.input));
   LOBIT_TRY(const ConversionPlan plan, plan_conversion(model, policy, output));
+  const bool measured = args.verify || !args.report.empty();
+  if (measured && !args.dry_run) LOBIT_RETURN_IF_ERROR(check_verification_fits(model, options.memory_limit));
   if (!args.json) warn_about_rules(plan);
   ConversionReport report = report_of(model, plan, args);
   report.memory_limit = options.memory_limit;
@@ -199,7 +214,7 @@ Result<int> convert(const Arguments& args) {
     LOBIT_TRY(const ConversionResult result, execute(model, plan, options));
     add_result(model, plan, result, report);
   }
-  if (!args.dry_run && (args.verify || !args.report.empty())) {
+  if (measured && !args.dry_run) {
     LOBIT_RETURN_IF_ERROR(add_errors(model, plan, options, report));
   }
   report.peak_rss = peak_resident_bytes();

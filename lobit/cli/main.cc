@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <new>
 
 #include <fmt/format.h>
@@ -6,6 +5,7 @@
 #include "lobit/base/fp_env.h"
 #include "lobit/base/version.h"
 #include "lobit/cli/command.h"
+#include "lobit/report/text.h"
 
 namespace lobit::cli {
 namespace {
@@ -25,15 +25,15 @@ constexpr const char* kFooter =
 // CLI11's message, and what the first argument was probably meant to be.
 int usage_error(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-  fmt::print(stderr, "lobit: error: {}\n", error.what());
+  tell(fmt::format("lobit: error: {}\n", printable(error.what())));
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
   if (argc > 1 && app.get_subcommands().empty()) {
     const std::string near = nearest_name(argv[1], names);
-    if (!near.empty()) fmt::print(stderr, "Did you mean `lobit {}`?\n", near);
+    if (!near.empty()) tell(fmt::format("Did you mean `lobit {}`?\n", near));
   }
   const auto chosen = app.get_subcommands();
-  fmt::print(stderr, "Run `lobit {}--help` for more.\n", chosen.empty() ? "" : chosen[0]->get_name() + " ");
+  tell(fmt::format("Run `lobit {}--help` for more.\n", chosen.empty() ? "" : chosen[0]->get_name() + " "));
   return kUsage;
 }
 
@@ -64,9 +64,10 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    lobit::cli::hold_standard_streams();
     return lobit::cli::run(argc, argv);
   } catch (const std::bad_alloc&) {
-    std::fputs("lobit: error: out of memory\n", stderr);
+    lobit::cli::tell("lobit: error: out of memory\n");
     return lobit::cli::kFailed;
   }
 }

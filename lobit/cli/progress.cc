@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,7 @@
 
 #include "lobit/base/bytes.h"
 #include "lobit/cli/command.h"
+#include "lobit/report/text.h"
 
 namespace lobit::cli {
 namespace {
@@ -38,7 +40,15 @@ std::string remaining(double seconds) {
 
 }  // namespace
 
+void hold_standard_streams() {
+  int fd = 0;
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDONLY);
+  if (fd > STDERR_FILENO) ::close(fd);
+}
+
 void catch_signals() {
+  static_cast<void>(::signal(SIGPIPE, SIG_IGN));
+  static_cast<void>(::signal(SIGXFSZ, SIG_IGN));
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
@@ -57,7 +67,7 @@ ProgressLine::ProgressLine(std::string_view verb)
     : verb_(verb), visible_(::isatty(STDERR_FILENO) == 1), start_(now()) {}
 
 ProgressLine::~ProgressLine() {
-  if (shown_) fmt::print(stderr, "\r\x1b[K");
+  if (shown_) tell("\r\x1b[K");
 }
 
 RunControl ProgressLine::control() {
@@ -76,13 +86,13 @@ void ProgressLine::show(const Progress& progress) {
   if (rate > 0) {
     line += fmt::format("  {:.2f} GB/s  {} left", rate / 1e9, remaining((total - done) / rate));
   }
-  if (!progress.item.empty()) line += fmt::format("  {}", progress.item);
-  if (line.size() >= stderr_width()) line.resize(stderr_width() - 1);
-  // Names come from files: nothing in them may reach the terminal as a command.
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  const size_t width = stderr_width() - 1;
+  if (line.size() > width) line.resize(width);
+  // printable(): names come from files.
+  if (!progress.item.empty() && line.size() + 2 < width) {
+    line += "  " + shorten_middle(printable(progress.item), width - line.size() - 2);
   }
-  fmt::print(stderr, "\r\x1b[K{}", line);
+  tell(fmt::format("\r\x1b[K{}", line));
   shown_ = true;
 }
 

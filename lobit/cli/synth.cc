@@ -65,7 +65,7 @@ void add_synth(CLI::App& app, Command& chosen) {
   command->footer(kFooter);
   const auto args = std::make_shared<Arguments>();
   command->add_option("-o,--output", args->output, "NAME.gguf or NAME.safetensors")->required();
-  command->add_option("--size", args->size, "About how large the file is to be, at least 1MiB")
+  command->add_option("--size", args->size, "How large the file is to be, at least 1MiB (f32: 1.5MiB)")
       ->required()
       ->type_name("SIZE");
   command->add_option("--dtype", args->dtype, "f16, f32 or bf16")->check(CLI::IsMember({"f16", "f32", "bf16"}));

@@ -34,11 +34,11 @@ struct Arguments {
   bool json = false;
 };
 
-bool within_tolerance(const Arguments& args, const kernels::ErrorSums& sums) {
-  const Distortion d = distortion(sums);
-  // NaN and Inf have no distance; identical bytes never come here.
-  if (sums.non_finite > 0) return false;
-  if (!args.has_nmse && !args.has_max_abs) return sums.error == 0 && d.max_abs_error == 0;
+bool within_tolerance(const Arguments& args, const TensorComparison& c) {
+  const Distortion d = distortion(c.error);
+  // No tolerance covers the distance between NaN or Inf and another value.
+  if (c.unequal_non_finite > 0) return false;
+  if (!args.has_nmse && !args.has_max_abs) return c.error.error == 0 && d.max_abs_error == 0;
   return (!args.has_nmse || d.nmse <= args.nmse) && (!args.has_max_abs || d.max_abs_error <= args.max_abs);
 }
 
@@ -72,12 +72,14 @@ VerifiedTensor verified(const Arguments& args, const TensorComparison& c) {
       break;
     case ComparisonStatus::kMeasured: {
       const Distortion d = distortion(c.error);
-      tensor.status = within_tolerance(args, c.error) ? VerifyStatus::kSame : VerifyStatus::kDiffers;
+      tensor.status = within_tolerance(args, c) ? VerifyStatus::kSame : VerifyStatus::kDiffers;
       tensor.max_abs_error = d.max_abs_error;
       tensor.nmse = d.nmse;
       tensor.sqnr_db = d.sqnr_db;
       tensor.cosine = d.cosine;
-      if (c.error.non_finite > 0) tensor.note = fmt::format("{} values are NaN or Inf", c.error.non_finite);
+      if (c.error.non_finite > 0) {
+        tensor.note = fmt::format("NaN or Inf: {}, unequal: {}", c.error.non_finite, c.unequal_non_finite);
+      }
       add_hashes();
       break;
     }

@@ -1,6 +1,7 @@
 #include "lobit/convert/compare.h"
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 
 #include <xxhash.h>
@@ -14,12 +15,27 @@
 namespace lobit {
 namespace {
 
+// Two tiles and the bytes of a run from each side.
+constexpr uint64_t kWorkerBytes = 2 * Recoder::kTileBytes + 2 * kRunBytes;
+
 struct RunResult {
   kernels::ErrorSums error;
+  uint64_t unequal_non_finite = 0;
   uint64_t hash_a = 0;
   uint64_t hash_b = 0;
   bool same_bytes = false;
 };
+
+// Pairs of which one is NaN or Inf, and that are not the same Inf or both NaN.
+uint64_t count_unequal_non_finite(const float* a, const float* b, size_t n) {
+  uint64_t count = 0;
+  for (size_t i = 0; i < n; ++i) {
+    if (std::isfinite(a[i]) && std::isfinite(b[i])) continue;
+    const bool same = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]));
+    count += same ? 0 : 1;
+  }
+  return count;
+}
 
 bool decodable(const TensorEntry& t) {
   return traits(t.encoding).can_decode;
@@ -43,8 +59,6 @@ class Comparison {
     }
     const uint64_t held = held_bytes(a_) + held_bytes(b_) + runs * sizeof(RunResult) +
                           comparisons_.size() * sizeof(TensorComparison);
-    // Two tiles and the bytes of a run from each side.
-    constexpr uint64_t kWorkerBytes = 2 * Recoder::kTileBytes + 2 * kRunBytes;
     LOBIT_TRY(Workers workers,
               Workers::create({held, options_.memory_limit, options_.threads, kWorkerBytes, kWorkerBytes}));
     results_.resize(runs);
@@ -103,7 +117,10 @@ class Comparison {
                   [&](const float* original, size_t first, size_t n) {
                     const std::byte* at = b.data() + first / tb.block_elements * tb.block_bytes;
                     for_each_tile(c.b->encoding, at, n, tile_b, [&](const float* decoded, size_t, size_t) {
+                      const uint64_t before = result.error.non_finite;
                       kernels::accumulate_error(original, decoded, n, result.error);
+                      if (result.error.non_finite == before) return;  // nearly always
+                      result.unequal_non_finite += count_unequal_non_finite(original, decoded, n);
                     });
                   });
     return {};
@@ -118,6 +135,7 @@ class Comparison {
     std::vector<uint64_t> hashes_b;
     for (size_t r = 0; r < results.size(); ++r) {
       c.error += results[r].error;
+      c.unequal_non_finite += results[r].unequal_non_finite;
       same = same && results[r].same_bytes;
       hashes_a.push_back(results[r].hash_a);
       hashes_b.push_back(results[r].hash_b);
@@ -144,6 +162,16 @@ class Comparison {
 };
 
 }  // namespace
+
+uint64_t least_comparison_limit(const Model& model) {
+  // The other side has the same tensors and a few keys more.
+  constexpr uint64_t kMoreKeys = 16 << 10;
+  uint64_t held = 2 * held_bytes(model) + kMoreKeys;
+  for (const TensorEntry& tensor : model.tensors) {
+    held += run_count(tensor.shape.elements()) * sizeof(RunResult) + sizeof(TensorComparison);
+  }
+  return Workers::least_limit({.held = held, .least_bytes = kWorkerBytes});
+}
 
 Result<std::vector<TensorComparison>> compare_models(const Model& a, const Model& b,
                                                      const CompareOptions& options) {

@@ -27,6 +27,8 @@ struct TensorComparison {
   const TensorEntry* a = nullptr;  // of the models compared
   const TensorEntry* b = nullptr;
   kernels::ErrorSums error;  // with kMeasured and, all zero error, kIdentical
+  // Of the elements that `error` leaves out: those that are neither the same Inf nor NaN on both sides.
+  uint64_t unequal_non_finite = 0;
   // XXH3-64 of the stored bytes; of a tensor over 262,144 elements, of the little-endian hashes of its runs
   // of 262,144 elements.
   uint64_t hash_a = 0;
@@ -38,6 +40,9 @@ struct CompareOptions {
   size_t threads = 0;
   RunControl control = {};
 };
+
+// The least memory limit with which `model` can be compared with a conversion of itself.
+LOBIT_API uint64_t least_comparison_limit(const Model& model);
 
 // In the order of A's tensors, then those only B has. Errors: the readers' and kLimit.
 LOBIT_API Result<std::vector<TensorComparison>> compare_models(const Model& a, const Model& b,

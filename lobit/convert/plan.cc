@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -122,6 +123,36 @@ Result<std::vector<fs::path>> companion_files(const fs::path& folder) {
   return files;
 }
 
+// Whether a folder's file is, by its name, the weights of a model or a part of them.
+bool is_model_file(const fs::path& path) {
+  if (path.extension() != ".safetensors") return false;
+  const std::string part = fs::path(path.filename()).replace_extension(".gguf").native();
+  return path.filename() == kSingleName || parse_split_part_name(part).has_value();
+}
+
+// What an earlier conversion left in the output folder and no new file replaces: readers would take it for
+// the model, or for a part of it. The index goes last, so that a folder without some parts is never one
+// without an index.
+Status find_obsolete(ConversionPlan& plan) {
+  std::set<fs::path> written;
+  for (const PlannedFile& file : plan.files) written.insert(file.target.filename());
+  for (const PlannedCopy& copy : plan.copies) written.insert(copy.target.filename());
+  std::error_code error;
+  fs::directory_iterator it(plan.output, error);
+  if (error) return {};  // not there yet; if it cannot be listed, writing says why
+  for (const fs::directory_iterator end; !error && it != end; it.increment(error)) {
+    const fs::path name = it->path().filename();
+    if (is_model_file(name) && !written.contains(name)) plan.obsolete.push_back(plan.output / name);
+  }
+  if (error) {
+    return fail(ErrorCode::kIo,
+                fmt::format("{}: cannot list the folder: {}", plan.output.native(), error.message()));
+  }
+  std::ranges::sort(plan.obsolete);
+  if (!written.contains(kIndexName)) plan.obsolete.push_back(plan.output / kIndexName);
+  return {};
+}
+
 Status plan_folder(const Model& model, std::span<const TensorSpec> specs, std::span<const Part> parts,
                    ConversionPlan& plan) {
   if (model.is_folder) {
@@ -130,21 +161,15 @@ Status plan_folder(const Model& model, std::span<const TensorSpec> specs, std::s
       plan.copies.push_back({path, plan.output / path.filename(), {}});
     }
   }
-  const fs::path index_path = plan.output / kIndexName;
-  if (parts.size() == 1) {
-    // An index of an earlier conversion would be read instead of the one file; one file, in turn, is ignored
-    // beside an index.
-    plan.obsolete.push_back(index_path);
-    return {};
-  }
+  if (parts.size() == 1) return find_obsolete(plan);
   SafetensorsIndex index;
   for (size_t part = 0; part < parts.size(); ++part) {
     for (size_t i = 0; i < parts[part].count; ++i) {
       index.weight_map[specs[parts[part].first + i].name] = plan.files[part].target.filename().native();
     }
   }
-  plan.copies.push_back({{}, index_path, write_safetensors_index(index, plan.target_bytes)});
-  return {};
+  plan.copies.push_back({{}, plan.output / kIndexName, write_safetensors_index(index, plan.target_bytes)});
+  return find_obsolete(plan);
 }
 
 // The encoding that the file is named after: what was asked for, or what most matrix elements get.
@@ -158,6 +183,15 @@ Encoding main_encoding(const Model& model, const EncodingPolicy& policy, const E
   return static_cast<Encoding>(std::ranges::max_element(elements) - elements.begin());
 }
 
+// The source's; a GGUF file that went through safetensors still says its own.
+uint32_t output_alignment(const Model& model, const Metadata& metadata) {
+  if (model.format == FileFormat::kGguf) return model.alignment;
+  const MetadataValue* own = metadata.find("general.alignment");
+  const uint64_t alignment = own == nullptr ? 0 : own->as_unsigned().value_or(0);
+  return alignment > 0 && std::in_range<uint32_t>(alignment) ? static_cast<uint32_t>(alignment)
+                                                             : kGgufDefaultAlignment;
+}
+
 Status plan_files(const Model& model, const Target& target, const Metadata& metadata,
                   std::span<const TensorSpec> specs, uint64_t split_max_size, ConversionPlan& plan) {
   const std::vector<Part> parts = split_parts(specs, split_max_size);
@@ -166,7 +200,7 @@ Status plan_files(const Model& model, const Target& target, const Metadata& meta
                 fmt::format("split: expected at most {} files, found {}", kMaxSplitParts, parts.size()),
                 {.required = parts.size(), .available = kMaxSplitParts});
   }
-  const uint32_t alignment = model.format == FileFormat::kGguf ? model.alignment : kGgufDefaultAlignment;
+  const uint32_t alignment = output_alignment(model, metadata);
   for (size_t p = 0; p < parts.size(); ++p) {
     const Part& part = parts[p];
     const Metadata own = part_metadata(target, metadata, p, parts.size(), specs.size());

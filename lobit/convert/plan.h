@@ -66,7 +66,7 @@ struct ConversionPlan {
   std::vector<PlannedFile> files;
   std::vector<PlannedCopy> copies;
   std::vector<std::filesystem::path>
-      obsolete;                      // removed before the new files appear: an index that would hide them
+      obsolete;                      // removed before the new files appear: older ones that would hide them
   std::vector<size_t> rule_matches;  // for each rule, the tensors it names first
   uint64_t source_bytes = 0;         // of tensor data
   uint64_t target_bytes = 0;         // of tensor data

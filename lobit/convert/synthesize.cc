@@ -18,7 +18,6 @@
 namespace lobit {
 namespace {
 
-constexpr uint64_t kLeastSize = 1 << 20;
 // Elements of a chunk: its values in F32 and two buffers of random words stay in the second-level cache.
 constexpr uint64_t kChunk = 1 << 16;
 constexpr int64_t kMaxLayers = 512;  // LLAMA_MAX_LAYERS of llama.cpp
@@ -27,7 +26,8 @@ struct Width {
   int64_t width, ffn, vocab, kv_heads;
 };
 // Model widths from toy to 70B, each with the vocabulary it starts from.
-constexpr std::array<Width, 6> kWidths{{{256, 512, 256, 1},
+constexpr std::array<Width, 7> kWidths{{{256, 256, 32, 1},
+                                        {256, 512, 256, 1},
                                         {512, 1536, 4096, 2},
                                         {1024, 2816, 16384, 4},
                                         {2048, 5632, 32000, 4},
@@ -41,6 +41,21 @@ int64_t kv_columns(const SynthesizedShape& s) {
 // Matrix elements of one layer.
 int64_t layer_elements(const SynthesizedShape& s) {
   return 2 * s.width * s.width + 2 * s.width * kv_columns(s) + 3 * s.width * s.ffn;
+}
+
+SynthesizedShape one_layer(const Width& w) {
+  return {1, w.width, w.ffn, w.vocab, w.width / 64, w.kv_heads};
+}
+
+// Bytes of a layer in the file: matrices, two norms in F32, and at most what its nine tensors take in the
+// header and as padding.
+int64_t layer_bytes(const SynthesizedShape& s, int64_t element_bytes) {
+  return layer_elements(s) * element_bytes + 2 * s.width * 4 + 1400;
+}
+
+// Bytes of the rest: embedding and output, the last norm, and at most the header's other parts.
+int64_t fixed_bytes(const SynthesizedShape& s, int64_t element_bytes) {
+  return 2 * s.vocab * s.width * element_bytes + s.width * 4 + 2048;
 }
 
 class Names {
@@ -175,27 +190,31 @@ Result<SynthesizedShape> synthesized_shape(const SynthesizeOptions& options) {
         ErrorCode::kInvalidArgument,
         fmt::format("synthetic model: expected f16, f32 or bf16, found {}", encoding_name(options.encoding)));
   }
-  const auto elements = static_cast<int64_t>(std::min<uint64_t>(options.size, uint64_t{1} << 60) /
-                                             traits(options.encoding).block_bytes);
-  if (options.size < kLeastSize) {
+  const int64_t element_bytes = traits(options.encoding).block_bytes;
+  const auto size = static_cast<int64_t>(std::min<uint64_t>(options.size, uint64_t{1} << 60));
+  const SynthesizedShape smallest = one_layer(kWidths[0]);
+  const int64_t least = fixed_bytes(smallest, element_bytes) + layer_bytes(smallest, element_bytes);
+  if (size < least) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("synthetic model: expected a size of at least {}, found {}",
-                            format_bytes(kLeastSize), format_bytes(options.size)));
+                fmt::format("synthetic model: expected a size of at least {} for {}, found {}",
+                            format_bytes(static_cast<uint64_t>(least)), encoding_name(options.encoding),
+                            format_bytes(options.size)),
+                {.required = static_cast<uint64_t>(least), .available = options.size});
   }
   // The widest model that still gets a few layers; then as many layers as fit, and the rest into the
   // vocabulary.
   SynthesizedShape best;
   for (const Width& w : kWidths) {
-    const SynthesizedShape s{1, w.width, w.ffn, w.vocab, w.width / 64, w.kv_heads};
-    const int64_t vocab_elements = 2 * s.vocab * s.width;
-    if (&w != kWidths.data() && vocab_elements + 8 * layer_elements(s) > elements) break;
+    const SynthesizedShape s = one_layer(w);
+    const int64_t few = w.width == kWidths[0].width ? 1 : 8;
+    const int64_t free = size - fixed_bytes(s, element_bytes);
+    if (&w != kWidths.data() && few * layer_bytes(s, element_bytes) > free) break;
     best = s;
-    best.layers = std::clamp<int64_t>((elements - vocab_elements) / layer_elements(s), 1, kMaxLayers);
+    best.layers = std::clamp<int64_t>(free / layer_bytes(s, element_bytes), 1, kMaxLayers);
   }
-  // Norms, the header and its padding take a little.
-  const int64_t overhead = (2 * best.layers + 1) * best.width * 2 + 600 * best.layers + 4096;
-  const int64_t rest = elements - best.layers * layer_elements(best) - overhead;
-  best.vocab = std::max<int64_t>(best.vocab, rest / (2 * best.width));
+  const int64_t rest =
+      size - best.layers * layer_bytes(best, element_bytes) - fixed_bytes(best, element_bytes);
+  best.vocab += std::max<int64_t>(0, rest / (2 * best.width * element_bytes));
   return best;
 }
 

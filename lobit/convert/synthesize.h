@@ -13,7 +13,7 @@
 namespace lobit {
 
 struct SynthesizeOptions {
-  uint64_t size = 0;                   // about the bytes of the file; at least 1 MiB
+  uint64_t size = 0;                   // the most bytes of the file, which has nearly as many
   Encoding encoding = Encoding::kF16;  // F16, F32 or BF16, of matrices; norms are F32
   uint64_t seed = 1;
   size_t threads = 0;  // 0: one for each processor
@@ -31,8 +31,8 @@ struct SynthesizedShape {
   int64_t kv_heads = 1;
 };
 
-// The shape whose file comes nearest to `options.size` from below (a file under 1 MiB's worth is not
-// possible).
+// The shape whose file comes nearest to `options.size` from below. kInvalidArgument, naming the least, for a
+// size under that of the smallest model (744 KiB in 16 bits, 1.5 MiB in F32).
 LOBIT_API Result<SynthesizedShape> synthesized_shape(const SynthesizeOptions& options);
 
 // Writes `target` (.gguf or .safetensors, in Llama's GGUF names or Hugging Face's), whole or not at all.

@@ -15,11 +15,15 @@ constexpr uint64_t kPage = 4096;
 
 }  // namespace
 
+uint64_t Workers::least_limit(const WorkersSpec& spec) {
+  return spec.held + kThreadBytes + spec.least_bytes;
+}
+
 Result<Workers> Workers::create(const WorkersSpec& spec) {
   size_t threads = spec.threads == 0 ? ThreadPool::default_threads() : spec.threads;
   uint64_t bytes = spec.usual_bytes;
   if (spec.memory_limit > 0) {
-    const uint64_t least = spec.held + kThreadBytes + spec.least_bytes;
+    const uint64_t least = least_limit(spec);
     if (spec.memory_limit < least) {
       return fail(
           ErrorCode::kLimit,

@@ -26,6 +26,9 @@ struct Workers {
   // one worker fits.
   static Result<Workers> create(const WorkersSpec& spec);
 
+  // The least limit that create() accepts.
+  static uint64_t least_limit(const WorkersSpec& spec);
+
   uint64_t buffer_bytes() { return buffers.size() * buffers[0].bytes().size(); }
 };
 
