@@ -138,4 +138,14 @@ DecodeFn decoder(Encoding from) {
   return reference_decoder(from);
 }
 
+size_t first_invalid_block(Encoding encoding, const void* blocks, size_t block_count) {
+  if (encoding != kTQ2_0) return block_count;
+  size_t valid = 0;
+  if (simd_level() != SimdLevel::kScalar) {
+    if (const ValidBlocksFn fn = tq2_0_valid_blocks()) valid = fn(blocks, block_count);
+  }
+  const auto* rest = static_cast<const std::byte*>(blocks) + valid * traits(kTQ2_0).block_bytes;
+  return valid + reference::first_invalid_block(kTQ2_0, rest, block_count - valid);
+}
+
 }  // namespace lobit::kernels

@@ -26,4 +26,7 @@ LOBIT_API EncodeFn encoder(Encoding from, Encoding to);
 // The kernel from `from` to F32 for the SIMD level in use; nullptr when lobit cannot decode it, and for F32.
 LOBIT_API DecodeFn decoder(Encoding from);
 
+// reference::first_invalid_block() at the speed of memory.
+LOBIT_API size_t first_invalid_block(Encoding encoding, const void* blocks, size_t block_count);
+
 }  // namespace lobit::kernels

@@ -9,7 +9,7 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
-#include "lobit/kernels/cpu/common-inl.h"
+#include "lobit/kernels/cpu/decode-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lobit::kernels::HWY_NAMESPACE {
@@ -17,10 +17,6 @@ namespace {
 #if LOBIT_HAS_VECTORS
 
 constexpr size_t kBlock = 256;
-
-HWY_INLINE VF load_scale(const uint8_t* half) {
-  return hn::Set(DF(), load_value<Encoding::kF16>(half, 0));
-}
 
 // kLanes bytes, each in a lane.
 HWY_INLINE VI load_bytes(const uint8_t* bytes) {
@@ -44,15 +40,18 @@ HWY_INLINE void expand_scales(VF d, const T* integers, float* floats) {
   }
 }
 
+template <bool kPastCaches>
 HWY_INLINE void store_scaled(VI codes, float scale, float* values) {
-  hn::StoreU(hn::Mul(hn::Set(DF(), scale), hn::ConvertTo(DF(), codes)), DF(), values);
+  store_values<kPastCaches>(hn::Mul(hn::Set(DF(), scale), hn::ConvertTo(DF(), codes)), values);
 }
 
+template <bool kPastCaches>
 HWY_INLINE void store_affine(VI codes, float scale, float minimum, float* values) {
   const VF product = hn::Mul(hn::Set(DF(), scale), hn::ConvertTo(DF(), codes));
-  hn::StoreU(hn::Sub(product, hn::Set(DF(), minimum)), DF(), values);
+  store_values<kPastCaches>(hn::Sub(product, hn::Set(DF(), minimum)), values);
 }
 
+template <bool kPastCaches>
 HWY_INLINE void decode_block(const BlockQ2_K*, const uint8_t* block, float* w) {
   uint8_t scale_bits[16];
   uint8_t minimum_bits[16];
@@ -63,15 +62,15 @@ HWY_INLINE void decode_block(const BlockQ2_K*, const uint8_t* block, float* w) {
   }
   float scales[16];
   float minima[16];
-  expand_scales<16>(load_scale(block + offsetof(BlockQ2_K, d)), scale_bits, scales);
-  expand_scales<16>(load_scale(block + offsetof(BlockQ2_K, dmin)), minimum_bits, minima);
+  expand_scales<16>(broadcast_half(block + offsetof(BlockQ2_K, d)), scale_bits, scales);
+  expand_scales<16>(broadcast_half(block + offsetof(BlockQ2_K, dmin)), minimum_bits, minima);
   for (size_t m = 0; m < 64; m += kLanes) {
     const VI fields = load_bytes(block + offsetof(BlockQ2_K, qs) + m);
     const size_t first = m / 32 * 128 + m % 32;
     for (size_t n = 0; n < 4; ++n) {
       const size_t i = first + 32 * n;
       const VI codes = low_bits(hn::ShiftRightSame(fields, static_cast<int>(2 * n)), 3);
-      store_affine(codes, scales[i / 16], minima[i / 16], w + i);
+      store_affine<kPastCaches>(codes, scales[i / 16], minima[i / 16], w + i);
     }
   }
 }
@@ -91,11 +90,12 @@ HWY_INLINE void unpack_q3_k_scales(const uint8_t* packed, int8_t* scales) {
   for (size_t g = 0; g < 16; ++g) scales[g] = static_cast<int8_t>(scales[g] - 32);
 }
 
+template <bool kPastCaches>
 HWY_INLINE void decode_block(const BlockQ3_K*, const uint8_t* block, float* w) {
   int8_t scale_bits[16];
   float scales[16];
   unpack_q3_k_scales(block + offsetof(BlockQ3_K, scales), scale_bits);
-  expand_scales<16>(load_scale(block + offsetof(BlockQ3_K, d)), scale_bits, scales);
+  expand_scales<16>(broadcast_half(block + offsetof(BlockQ3_K, d)), scale_bits, scales);
   for (size_t m = 0; m < 64; m += kLanes) {
     const VI fields = load_bytes(block + offsetof(BlockQ3_K, qs) + m);
     const VI third = load_bytes(block + offsetof(BlockQ3_K, hmask) + m % 32);
@@ -104,7 +104,7 @@ HWY_INLINE void decode_block(const BlockQ3_K*, const uint8_t* block, float* w) {
       const size_t i = first + 32 * n;
       const VI two = low_bits(hn::ShiftRightSame(fields, static_cast<int>(2 * n)), 3);
       const VI four = hn::ShiftLeft<2>(low_bits(hn::ShiftRightSame(third, static_cast<int>(i / 32)), 1));
-      store_scaled(hn::Sub(hn::Or(two, four), hn::Set(DI(), 4)), scales[i / 16], w + i);
+      store_scaled<kPastCaches>(hn::Sub(hn::Or(two, four), hn::Set(DI(), 4)), scales[i / 16], w + i);
     }
   }
 }
@@ -122,15 +122,15 @@ HWY_INLINE void unpack_six_bits(const uint8_t* packed, uint8_t* scales, uint8_t*
   std::memcpy(minima, minimum_words, sizeof(minimum_words));
 }
 
-template <class Block>
+template <class Block, bool kPastCaches>
 HWY_INLINE void decode_four_or_five_bits(const uint8_t* block, float* w) {
   uint8_t scale_bits[8];
   uint8_t minimum_bits[8];
   float scales[8];
   float minima[8];
   unpack_six_bits(block + offsetof(Block, scales), scale_bits, minimum_bits);
-  expand_scales<8>(load_scale(block + offsetof(Block, d)), scale_bits, scales);
-  expand_scales<8>(load_scale(block + offsetof(Block, dmin)), minimum_bits, minima);
+  expand_scales<8>(broadcast_half(block + offsetof(Block, d)), scale_bits, scales);
+  expand_scales<8>(broadcast_half(block + offsetof(Block, dmin)), minimum_bits, minima);
   for (size_t m = 0; m < 32; m += kLanes) {
     VI fifth = hn::Zero(DI());
     if constexpr (requires { &Block::qh; }) fifth = load_bytes(block + offsetof(Block, qh) + m);
@@ -143,25 +143,28 @@ HWY_INLINE void decode_four_or_five_bits(const uint8_t* block, float* w) {
         low = hn::Or(low, hn::ShiftLeft<4>(low_bits(bits, 1)));
         high = hn::Or(high, hn::ShiftLeft<3>(low_bits(bits, 2)));
       }
-      store_affine(low, scales[g], minima[g], w + 32 * g + m);
-      store_affine(high, scales[g + 1], minima[g + 1], w + 32 * g + 32 + m);
+      store_affine<kPastCaches>(low, scales[g], minima[g], w + 32 * g + m);
+      store_affine<kPastCaches>(high, scales[g + 1], minima[g + 1], w + 32 * g + 32 + m);
     }
   }
 }
 
+template <bool kPastCaches>
 HWY_INLINE void decode_block(const BlockQ4_K*, const uint8_t* block, float* w) {
-  decode_four_or_five_bits<BlockQ4_K>(block, w);
+  decode_four_or_five_bits<BlockQ4_K, kPastCaches>(block, w);
 }
 
+template <bool kPastCaches>
 HWY_INLINE void decode_block(const BlockQ5_K*, const uint8_t* block, float* w) {
-  decode_four_or_five_bits<BlockQ5_K>(block, w);
+  decode_four_or_five_bits<BlockQ5_K, kPastCaches>(block, w);
 }
 
+template <bool kPastCaches>
 HWY_INLINE void decode_block(const BlockQ6_K*, const uint8_t* block, float* w) {
   float scales[16];
   int8_t scale_bits[16];
   std::memcpy(scale_bits, block + offsetof(BlockQ6_K, scales), sizeof(scale_bits));
-  expand_scales<16>(load_scale(block + offsetof(BlockQ6_K, d)), scale_bits, scales);
+  expand_scales<16>(broadcast_half(block + offsetof(BlockQ6_K, d)), scale_bits, scales);
   const VI zero_code = hn::Set(DI(), 32);
   for (size_t m = 0; m < 64; m += kLanes) {
     const uint8_t* ql = block + offsetof(BlockQ6_K, ql) + m / 32 * 64 + m % 32;
@@ -176,42 +179,46 @@ HWY_INLINE void decode_block(const BlockQ6_K*, const uint8_t* block, float* w) {
     const size_t first = m / 32 * 128 + m % 32;
     for (size_t n = 0; n < 4; ++n) {
       const size_t i = first + 32 * n;
-      store_scaled(hn::Sub(codes[n], zero_code), scales[i / 16], w + i);
+      store_scaled<kPastCaches>(hn::Sub(codes[n], zero_code), scales[i / 16], w + i);
     }
   }
 }
 
+template <bool kPastCaches>
 HWY_INLINE void decode_block(const BlockQ8_K*, const uint8_t* block, float* w) {
   const float d = load_value<Encoding::kF32>(block + offsetof(BlockQ8_K, d), 0);
   const auto* qs = reinterpret_cast<const int8_t*>(block + offsetof(BlockQ8_K, qs));
   for (size_t i = 0; i < kBlock; i += kLanes) {
-    store_scaled(hn::PromoteTo(DI(), hn::LoadU(hn::Rebind<int8_t, DI>(), qs + i)), d, w + i);
+    store_scaled<kPastCaches>(hn::PromoteTo(DI(), hn::LoadU(hn::Rebind<int8_t, DI>(), qs + i)), d, w + i);
   }
 }
 
-// The pointer to a block chooses among the functions above.
-template <class Block>
-void decode(const void* blocks, float* values, size_t count) {
-  const auto* block = static_cast<const uint8_t*>(blocks);
-  for (size_t i = 0; i < count; i += kBlock, block += sizeof(Block)) {
-    decode_block(static_cast<const Block*>(nullptr), block, values + i);
+template <class B>
+struct Decoder {
+  using Block = B;
+  static constexpr size_t kValues = kBlock;
+
+  // The pointer to a block chooses among the functions above.
+  template <bool kPastCaches>
+  static HWY_INLINE void decode(const uint8_t* block, float* values) {
+    decode_block<kPastCaches>(static_cast<const Block*>(nullptr), block, values);
   }
-}
+};
 
 DecodeFn find_decoder(Encoding from) {
   switch (from) {
     case Encoding::kQ2_K:
-      return decode<BlockQ2_K>;
+      return decode_blocks<Decoder<BlockQ2_K>>;
     case Encoding::kQ3_K:
-      return decode<BlockQ3_K>;
+      return decode_blocks<Decoder<BlockQ3_K>>;
     case Encoding::kQ4_K:
-      return decode<BlockQ4_K>;
+      return decode_blocks<Decoder<BlockQ4_K>>;
     case Encoding::kQ5_K:
-      return decode<BlockQ5_K>;
+      return decode_blocks<Decoder<BlockQ5_K>>;
     case Encoding::kQ6_K:
-      return decode<BlockQ6_K>;
+      return decode_blocks<Decoder<BlockQ6_K>>;
     case Encoding::kQ8_K:
-      return decode<BlockQ8_K>;
+      return decode_blocks<Decoder<BlockQ8_K>>;
     default:
       return nullptr;
   }

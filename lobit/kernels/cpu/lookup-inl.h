@@ -7,7 +7,7 @@
 #define LOBIT_KERNELS_CPU_LOOKUP_INL_H_
 #endif
 
-#include "lobit/kernels/cpu/common-inl.h"
+#include "lobit/kernels/cpu/decode-inl.h"
 
 // AVX and later look up four floats by the low two bits of each lane in one instruction.
 #undef LOBIT_HAS_PERMUTEVAR
@@ -25,7 +25,7 @@ class TernaryValues {
  public:
   // `scale` points to the two bytes of an F16.
   HWY_INLINE explicit TernaryValues(const uint8_t* scale) {
-    const VF d = hn::Set(DF(), load_value<Encoding::kF16>(scale, 0));
+    const VF d = broadcast_half(scale);
 #if LOBIT_HAS_PERMUTEVAR
     alignas(64) static constexpr float kFactors[16] = {-1, 0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2};
     table_ = hn::Mul(d, hn::Load(DF(), kFactors));
@@ -55,16 +55,17 @@ class TernaryValues {
   }
 
   // The values of 16-bit lanes of codes.
-  template <class D16, class V = hn::Vec<D16>>
-  HWY_INLINE void store(D16 d, V codes, float* values) const {
-    if constexpr (HWY_LANES(float) < hn::MaxLanes(D16())) {
+  template <bool kPastCaches, class D16, class V = hn::Vec<D16>>
+  HWY_INLINE void store(D16 /*d*/, V codes, float* values) const {
+    constexpr size_t kCodes = hn::MaxLanes(D16());
+    if constexpr (kCodes > kLanes) {
       const hn::Half<D16> half;
-      store(half, hn::LowerHalf(half, codes), values);
-      store(half, hn::UpperHalf(half, codes), values + hn::Lanes(half));
-    } else {
-      const hn::Rebind<uint32_t, D16> d32;
-      hn::StoreU(at(hn::PromoteTo(d32, codes)), hn::Rebind<float, D16>(), values);
-      static_cast<void>(d);
+      store<kPastCaches>(half, hn::LowerHalf(half, codes), values);
+      store<kPastCaches>(half, hn::UpperHalf(half, codes), values + kCodes / 2);
+    } else if constexpr (kCodes == kLanes) {
+      store_values<kPastCaches>(at(hn::PromoteTo(DU(), codes)), values);
+    } else {  // too few for a vector to store past the caches
+      hn::StoreU(at(hn::PromoteTo(hn::Rebind<uint32_t, D16>(), codes)), hn::Rebind<float, D16>(), values);
     }
   }
 

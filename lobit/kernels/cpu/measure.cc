@@ -231,13 +231,15 @@ void add_stats_scalar(const float* values, size_t n, StatsPiece& piece) {
 }
 
 AddErrorFn add_error_fn() {
+  if (simd_level() == SimdLevel::kScalar) return add_error_scalar;
   const AddErrorFn fn = HWY_DYNAMIC_DISPATCH(find_add_error)();
-  return fn != nullptr && simd_level() != SimdLevel::kScalar ? fn : add_error_scalar;
+  return fn != nullptr ? fn : add_error_scalar;
 }
 
 AddStatsFn add_stats_fn() {
+  if (simd_level() == SimdLevel::kScalar) return add_stats_scalar;
   const AddStatsFn fn = HWY_DYNAMIC_DISPATCH(find_add_stats)();
-  return fn != nullptr && simd_level() != SimdLevel::kScalar ? fn : add_stats_scalar;
+  return fn != nullptr ? fn : add_stats_scalar;
 }
 
 // Where in a piece the error first is `error`.

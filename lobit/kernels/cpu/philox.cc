@@ -132,8 +132,9 @@ void fill_batch_scalar(uint64_t seed, uint64_t stream, uint64_t first_block, uin
 }
 
 FillBatchFn fill_batch_fn() {
+  if (simd_level() == SimdLevel::kScalar) return fill_batch_scalar;
   const FillBatchFn fn = HWY_DYNAMIC_DISPATCH(find_fill_batch)();
-  return fn != nullptr && simd_level() != SimdLevel::kScalar ? fn : fill_batch_scalar;
+  return fn != nullptr ? fn : fill_batch_scalar;
 }
 
 }  // namespace

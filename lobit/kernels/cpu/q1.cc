@@ -10,6 +10,7 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
+#include "lobit/kernels/cpu/decode-inl.h"
 #include "lobit/kernels/cpu/pattern-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,8 +21,8 @@ namespace {
 constexpr size_t kGroup = 128;
 
 // The mean is defined as a sum in the order of the values, so a lane sums a group and the groups of a tile
-// advance together. Two vectors of sums hide the latency of the additions.
-constexpr size_t kTileGroups = 2 * kLanes;
+// advance together.
+constexpr size_t kTileGroups = kLanes;
 
 // Four consecutive values of group 0 of `x`, then of group 4, 8, ...: as many as fit `d`.
 template <class D>
@@ -72,39 +73,32 @@ HWY_INLINE uint64_t sign_bits(const Pattern<kFrom>* x) {
   return ~negative;
 }
 
-struct Tile {
-  alignas(64) float mean[kTileGroups];
-  alignas(64) uint16_t scale[kTileGroups];
-};
-
+// The mean magnitude of each group of a tile, in order.
 template <Encoding kFrom>
-HWY_INLINE void fill_tile(const Pattern<kFrom>* x, Tile& tile) {
-  VF first = hn::Zero(DF());
-  VF second = hn::Zero(DF());
-  for (size_t i = 0; i < kGroup; i += 4) {
-    first = add_quads<kFrom>(first, x + i);
-    second = add_quads<kFrom>(second, x + kLanes * kGroup + i);
-  }
-  const VF factor = hn::Set(DF(), 1.0f / kGroup);
-  first = hn::Mul(first, factor);
-  second = hn::Mul(second, factor);
-  hn::Store(first, DF(), tile.mean);
-  hn::Store(second, DF(), tile.mean + kLanes);
-  hn::Store(f32_to_f16(first), DU16(), tile.scale);
-  hn::Store(f32_to_f16(second), DU16(), tile.scale + kLanes);
+HWY_INLINE VF tile_means(const Pattern<kFrom>* x) {
+  VF sums = hn::Zero(DF());
+  for (size_t i = 0; i < kGroup; i += 4) sums = add_quads<kFrom>(sums, x + i);
+  return hn::Mul(sums, hn::Set(DF(), 1.0f / kGroup));
 }
 
 // The first `groups` of a whole tile of values.
 template <Encoding kFrom>
 HWY_INLINE EncodeCounts encode_tile(const Pattern<kFrom>* x, size_t groups, uint8_t* out) {
-  Tile tile;
+  // The signs come first because they take the values in the order of memory, which brings them into the
+  // cache.
+  for (size_t g = 0; g < groups; ++g) {
+    const uint64_t bits[2] = {sign_bits<kFrom>(x + g * kGroup), sign_bits<kFrom>(x + g * kGroup + 64)};
+    std::memcpy(out + g * sizeof(BlockQ1_0) + offsetof(BlockQ1_0, qs), bits, sizeof(bits));
+  }
+  alignas(64) float means[kTileGroups];
+  alignas(64) uint16_t scales[kTileGroups];
+  const VF tile = tile_means<kFrom>(x);
+  hn::Store(tile, DF(), means);
+  hn::Store(f32_to_f16(tile), DU16(), scales);
   EncodeCounts counts;
-  fill_tile<kFrom>(x, tile);
   for (size_t g = 0; g < groups; ++g, x += kGroup, out += sizeof(BlockQ1_0)) {
-    const uint64_t bits[2] = {sign_bits<kFrom>(x), sign_bits<kFrom>(x + 64)};
-    std::memcpy(out + offsetof(BlockQ1_0, d), &tile.scale[g], sizeof(tile.scale[g]));
-    std::memcpy(out + offsetof(BlockQ1_0, qs), bits, sizeof(bits));
-    if (HWY_UNLIKELY(!(tile.mean[g] < 65520.0f))) {  // rounds to Inf in F16, or is NaN
+    std::memcpy(out + offsetof(BlockQ1_0, d), &scales[g], sizeof(scales[g]));
+    if (HWY_UNLIKELY(!(means[g] < 65520.0f))) {  // rounds to Inf in F16, or is NaN
       counts += encode_group_by_reference<kFrom, Encoding::kQ1_0, kGroup>(x, out);
     }
   }
@@ -114,27 +108,30 @@ HWY_INLINE EncodeCounts encode_tile(const Pattern<kFrom>* x, size_t groups, uint
 template <Encoding kFrom>
 EncodeCounts encode_q1_0(const void* values, void* blocks, size_t count) {
   constexpr size_t kTile = kTileGroups * kGroup;
-  const auto* x = static_cast<const Pattern<kFrom>*>(values);
+  Pattern<kFrom> padded[kTile];
+  const auto* in = static_cast<const uint8_t*>(values);
   auto* out = static_cast<uint8_t*>(blocks);
   EncodeCounts counts;
-  for (; count >= kTile; count -= kTile, x += kTile, out += kTileGroups * sizeof(BlockQ1_0)) {
-    counts += encode_tile<kFrom>(x, kTileGroups, out);
+  for (; count >= kTile; count -= kTile, in += sizeof(padded), out += kTileGroups * sizeof(BlockQ1_0)) {
+    counts += encode_tile<kFrom>(reinterpret_cast<const Pattern<kFrom>*>(in), kTileGroups, out);
   }
   if (count > 0) {
-    Pattern<kFrom> padded[kTile] = {};
-    std::memcpy(padded, x, count * sizeof(padded[0]));
+    std::memset(padded, 0, sizeof(padded));
+    std::memcpy(padded, in, count * sizeof(padded[0]));
     counts += encode_tile<kFrom>(padded, count / kGroup, out);
   }
   return counts;
 }
 
-void decode_q1_0(const void* blocks, float* values, size_t count) {
-  const auto* block = static_cast<const uint8_t*>(blocks);
-  alignas(64) static constexpr uint32_t kBits[16] = {
-      1u << 0, 1u << 1, 1u << 2,  1u << 3,  1u << 4,  1u << 5,  1u << 6,  1u << 7,
-      1u << 8, 1u << 9, 1u << 10, 1u << 11, 1u << 12, 1u << 13, 1u << 14, 1u << 15};
-  for (size_t i = 0; i < count; i += kGroup, block += sizeof(BlockQ1_0), values += kGroup) {
-    const VF plus = hn::Set(DF(), load_value<Encoding::kF16>(block + offsetof(BlockQ1_0, d), 0));
+struct Q1_0Decoder {
+  using Block = BlockQ1_0;
+  static constexpr size_t kValues = kGroup;
+
+  template <bool kPastCaches>
+  static HWY_INLINE void decode(const uint8_t* block, float* values) {
+    alignas(64) static constexpr uint32_t kBits[16] = {1,   2,   4,    8,    16,   32,   64,    128,
+                                                       256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+    const VF plus = broadcast_half(block + offsetof(BlockQ1_0, d));
     const VF minus = hn::Neg(plus);
     for (size_t j = 0; j < kGroup; j += 16) {
       uint16_t word;
@@ -142,11 +139,11 @@ void decode_q1_0(const void* blocks, float* values, size_t count) {
       const VU bits = hn::Set(DU(), word);
       for (size_t k = 0; k < 16; k += kLanes) {
         const auto positive = hn::RebindMask(DF(), hn::TestBit(bits, hn::Load(DU(), kBits + k)));
-        hn::StoreU(hn::IfThenElse(positive, plus, minus), DF(), values + j + k);
+        store_values<kPastCaches>(hn::IfThenElse(positive, plus, minus), values + j + k);
       }
     }
   }
-}
+};
 
 EncodeFn find_encoder(Encoding from, Encoding to) {
   if (to != Encoding::kQ1_0) return nullptr;
@@ -156,7 +153,7 @@ EncodeFn find_encoder(Encoding from, Encoding to) {
 }
 
 DecodeFn find_decoder(Encoding from) {
-  return from == Encoding::kQ1_0 ? decode_q1_0 : nullptr;
+  return from == Encoding::kQ1_0 ? decode_blocks<Q1_0Decoder> : nullptr;
 }
 
 #else

@@ -55,43 +55,47 @@ struct Q2_0Codec {
   }
 };
 
-// The 16 values of four bytes. Lane j of 16 has its code 2 * j bits up in the word.
-HWY_INLINE void decode_word(const uint8_t* bytes, const TernaryValues& table, float* values) {
-#if LOBIT_HAS_PERMUTEVAR
-  uint32_t word;
-  std::memcpy(&word, bytes, sizeof(word));
-  const VU shifts = hn::Iota(DU(), 0);
-  for (size_t j = 0; j < 16; j += kLanes) {
-    const VU codes = hn::Set(DU(), word >> (2 * j)) >> hn::Add(shifts, shifts);
-    hn::StoreU(table.at(codes), DF(), values + j);
-  }
-#else
-  // Without variable shifts: a product moves each code to bit 6 of its lane.
-  const hn::FixedTag<uint32_t, 4> d;
-  alignas(16) static constexpr uint32_t kFactors[4] = {64, 16, 4, 1};
-  const auto factors = hn::Load(d, kFactors);
-  for (size_t j = 0; j < 4; ++j) {
-    const auto codes = hn::ShiftRight<6>(hn::Mul(hn::Set(d, bytes[j]), factors));
-    hn::StoreU(table.at(codes), hn::FixedTag<float, 4>(), values + 4 * j);
-  }
-#endif
-}
+struct Q2_0Decoder {
+  using Block = BlockQ2_0;
+  static constexpr size_t kValues = 64;
 
-void decode_q2_0(const void* blocks, float* values, size_t count) {
-  const auto* block = static_cast<const uint8_t*>(blocks);
-  for (size_t i = 0; i < count; i += 64, block += sizeof(BlockQ2_0), values += 64) {
-    const TernaryValues table(block + offsetof(BlockQ2_0, d));
-    const uint8_t* qs = block + offsetof(BlockQ2_0, qs);
-    for (size_t j = 0; j < 16; j += 4) decode_word(qs + j, table, values + 4 * j);
+  // The 16 values of four bytes. Lane j of 16 has its code 2 * j bits up in the word.
+  template <bool kPastCaches>
+  static HWY_INLINE void decode_word(const uint8_t* bytes, const TernaryValues& table, float* values) {
+#if LOBIT_HAS_PERMUTEVAR
+    uint32_t word;
+    std::memcpy(&word, bytes, sizeof(word));
+    const VU shifts = hn::Iota(DU(), 0);
+    for (size_t j = 0; j < 16; j += kLanes) {
+      const VU codes = hn::Set(DU(), word >> (2 * j)) >> hn::Add(shifts, shifts);
+      store_values<kPastCaches>(table.at(codes), values + j);
+    }
+#else
+    // Without variable shifts: a product moves each code to bit 6 of its lane.
+    const hn::FixedTag<uint32_t, 4> d;
+    alignas(16) static constexpr uint32_t kFactors[4] = {64, 16, 4, 1};
+    const auto factors = hn::Load(d, kFactors);
+    for (size_t j = 0; j < 4; ++j) {
+      const auto codes = hn::ShiftRight<6>(hn::Mul(hn::Set(d, bytes[j]), factors));
+      store_values<kPastCaches>(table.at(codes), values + 4 * j);
+    }
+#endif
   }
-}
+
+  template <bool kPastCaches>
+  static HWY_INLINE void decode(const uint8_t* block, float* values) {
+    const TernaryValues table(block + offsetof(Block, d));
+    const uint8_t* qs = block + offsetof(Block, qs);
+    for (size_t j = 0; j < 16; j += 4) decode_word<kPastCaches>(qs + j, table, values + 4 * j);
+  }
+};
 
 EncodeFn find_encoder(Encoding from, Encoding to) {
   return find_ternary_encoder<Q2_0Codec>(from, to);
 }
 
 DecodeFn find_decoder(Encoding from) {
-  return from == Encoding::kQ2_0 ? decode_q2_0 : nullptr;
+  return from == Encoding::kQ2_0 ? decode_blocks<Q2_0Decoder> : nullptr;
 }
 
 #else

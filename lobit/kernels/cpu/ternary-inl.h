@@ -18,17 +18,27 @@
 #include "lobit/dtype/block.h"
 #include "lobit/kernels/cpu/pattern-inl.h"
 
+#undef LOBIT_HAS_MASK_REGISTERS
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+#define LOBIT_HAS_MASK_REGISTERS 1
+#else
+#define LOBIT_HAS_MASK_REGISTERS 0
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace lobit::kernels::HWY_NAMESPACE {
 #if LOBIT_HAS_VECTORS
 
-// Groups whose scales are computed together.
-inline constexpr size_t kTileGroups = 16;
+// Groups whose scales are computed together: at most 16 lanes, and 4 KiB of values. The memory idles while
+// codes are computed, for longer than the hardware's prefetching bridges if there is more of them.
+inline constexpr size_t kMostTileGroups = 16;
+template <Encoding kFrom, size_t kGroup>
+inline constexpr size_t kTileGroups = std::min(kMostTileGroups, 4096 / (kGroup * sizeof(Pattern<kFrom>)));
 
 struct TernaryTile {
-  alignas(64) float peak[kTileGroups];         // the largest magnitude; NaN or Inf where the group has one
-  alignas(64) int32_t threshold[kTileGroups];  // the largest pattern of a positive value that becomes 0
-  alignas(64) uint16_t scale[kTileGroups];     // `peak` as F16
+  alignas(64) float peak[kMostTileGroups];  // the largest magnitude; NaN or Inf where the group has one
+  alignas(64) int32_t threshold[kMostTileGroups];  // the largest pattern of a positive value that becomes 0
+  alignas(64) uint16_t scale[kMostTileGroups];     // `peak` as F16
 };
 
 // Whether the codes that follow from the threshold are those of the reference.
@@ -50,24 +60,36 @@ HWY_INLINE hn::Vec<hn::FixedTag<int32_t, 4>> fold_to_four_lanes(D d, V v) {
   }
 }
 
-// The largest magnitude pattern of each group -> magnitudes[kTileGroups]; 0 for the groups from `groups` on.
+// The largest magnitude pattern of a group, spread over four lanes.
+template <Encoding kFrom, size_t kGroup>
+HWY_INLINE hn::Vec<hn::FixedTag<int32_t, 4>> magnitude_lanes(const Pattern<kFrom>* values) {
+  const hn::ScalableTag<Pattern<kFrom>> d;
+  const auto mask = hn::Set(d, kLargestPattern<kFrom>);
+  auto largest = hn::And(mask, hn::LoadU(d, values));
+  for (size_t i = hn::Lanes(d); i < kGroup; i += hn::Lanes(d)) {
+    largest = hn::Max(largest, hn::And(mask, hn::LoadU(d, values + i)));
+  }
+  return fold_to_four_lanes(d, largest);
+}
+
+// The largest magnitude pattern of each group -> magnitudes[groups]; 0 for the other groups of a tile.
 template <Encoding kFrom, size_t kGroup>
 HWY_INLINE void find_magnitudes(const Pattern<kFrom>* values, size_t groups, int32_t* magnitudes) {
-  using Lane = Pattern<kFrom>;
-  const hn::ScalableTag<Lane> d;
   const hn::FixedTag<int32_t, 4> d4;
-  const auto mask = hn::Set(d, kLargestPattern<kFrom>);
-  for (size_t g = 0; g < groups; ++g, values += kGroup) {
-    auto largest = hn::And(mask, hn::LoadU(d, values));
-    for (size_t i = hn::Lanes(d); i < kGroup; i += hn::Lanes(d)) {
-      largest = hn::Max(largest, hn::And(mask, hn::LoadU(d, values + i)));
-    }
-    auto four = fold_to_four_lanes(d, largest);
-    four = hn::Max(four, hn::Shuffle2301(four));
-    four = hn::Max(four, hn::Shuffle1032(four));
-    magnitudes[g] = hn::GetLane(four);
+  size_t g = 0;
+  for (; g + 4 <= groups; g += 4, values += 4 * kGroup) {
+    const auto a = magnitude_lanes<kFrom, kGroup>(values);
+    const auto b = magnitude_lanes<kFrom, kGroup>(values + kGroup);
+    const auto c = magnitude_lanes<kFrom, kGroup>(values + 2 * kGroup);
+    const auto d = magnitude_lanes<kFrom, kGroup>(values + 3 * kGroup);
+    const auto ac = hn::Max(hn::InterleaveLower(d4, a, c), hn::InterleaveUpper(d4, a, c));
+    const auto bd = hn::Max(hn::InterleaveLower(d4, b, d), hn::InterleaveUpper(d4, b, d));
+    hn::Store(hn::Max(hn::InterleaveLower(d4, ac, bd), hn::InterleaveUpper(d4, ac, bd)), d4, magnitudes + g);
   }
-  for (size_t g = groups; g < kTileGroups; ++g) magnitudes[g] = 0;
+  for (; g < groups; ++g, values += kGroup) {
+    magnitudes[g] = hn::GetLane(hn::MaxOfLanes(d4, magnitude_lanes<kFrom, kGroup>(values)));
+  }
+  for (; g < kMostTileGroups; ++g) magnitudes[g] = 0;
 }
 
 template <Encoding kFrom>
@@ -103,9 +125,9 @@ HWY_INLINE VI pattern_not_above(VI bits) {
 
 template <Encoding kFrom, size_t kGroup>
 HWY_INLINE void fill_tile(const Pattern<kFrom>* values, size_t groups, TernaryTile& tile) {
-  alignas(64) int32_t magnitudes[kTileGroups];
+  alignas(64) int32_t magnitudes[kMostTileGroups];
   find_magnitudes<kFrom, kGroup>(values, groups, magnitudes);
-  for (size_t g = 0; g < kTileGroups; g += kLanes) {
+  for (size_t g = 0; g < kTileGroups<kFrom, kGroup>; g += kLanes) {
     const VI magnitude = hn::Load(DI(), magnitudes + g);
     const VF peak = value_of_pattern<kFrom>(magnitude);
     const VI threshold = pattern_not_above<kFrom>(threshold_of(peak));
@@ -127,6 +149,62 @@ HWY_INLINE V trits(D d, const hn::TFromD<D>* x, V threshold) {
   return hn::Sub(minus, plus);
 }
 
+#if LOBIT_HAS_MASK_REGISTERS
+
+// AVX-512 compares into mask registers, and unsigned too: negative values are those from the sign bit up.
+template <Encoding kFrom>
+class Thresholds {
+ public:
+  HWY_INLINE explicit Thresholds(Pattern<kFrom> threshold)
+      : plus_(hn::Set(D(), threshold)),
+        minus_(hn::Xor(plus_, hn::Set(D(), std::numeric_limits<Pattern<kFrom>>::min()))) {}
+
+  // The 16 or 32 values at x.
+  HWY_INLINE __mmask16 plus16(const Pattern<kFrom>* x) const {
+    if constexpr (kFrom == Encoding::kF32) return _mm512_cmpgt_epi32_mask(load(x), plus_.raw);
+    return _mm256_cmpgt_epi16_mask(load_half(x), _mm512_castsi512_si256(plus_.raw));
+  }
+  HWY_INLINE __mmask16 minus16(const Pattern<kFrom>* x) const {
+    if constexpr (kFrom == Encoding::kF32) return _mm512_cmpgt_epu32_mask(load(x), minus_.raw);
+    return _mm256_cmpgt_epu16_mask(load_half(x), _mm512_castsi512_si256(minus_.raw));
+  }
+  HWY_INLINE __mmask32 plus32(const Pattern<kFrom>* x) const {
+    if constexpr (kFrom == Encoding::kF32) return _mm512_kunpackw(plus16(x + 16), plus16(x));
+    return _mm512_cmpgt_epi16_mask(load(x), plus_.raw);
+  }
+  HWY_INLINE __mmask32 minus32(const Pattern<kFrom>* x) const {
+    if constexpr (kFrom == Encoding::kF32) return _mm512_kunpackw(minus16(x + 16), minus16(x));
+    return _mm512_cmpgt_epu16_mask(load(x), minus_.raw);
+  }
+
+ private:
+  using D = hn::ScalableTag<Pattern<kFrom>>;
+  static HWY_INLINE __m512i load(const Pattern<kFrom>* x) { return _mm512_loadu_si512(x); }
+  static HWY_INLINE __m256i load_half(const Pattern<kFrom>* x) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(x));
+  }
+  hn::Vec<D> plus_;
+  hn::Vec<D> minus_;
+};
+
+// sums + weight where a value becomes +1, - weight where it becomes -1: 32 or 16 sums in bytes.
+template <Encoding kFrom>
+HWY_INLINE __m256i add_weighted(__m256i sums, const Thresholds<kFrom>& thresholds, const Pattern<kFrom>* x,
+                                char weight) {
+  const __m256i w = _mm256_set1_epi8(weight);
+  sums = _mm256_mask_add_epi8(sums, thresholds.plus32(x), sums, w);
+  return _mm256_mask_sub_epi8(sums, thresholds.minus32(x), sums, w);
+}
+template <Encoding kFrom>
+HWY_INLINE __m128i add_weighted(__m128i sums, const Thresholds<kFrom>& thresholds, const Pattern<kFrom>* x,
+                                char weight) {
+  const __m128i w = _mm_set1_epi8(weight);
+  sums = _mm_mask_add_epi8(sums, thresholds.plus16(x), sums, w);
+  return _mm_mask_sub_epi8(sums, thresholds.minus16(x), sums, w);
+}
+
+#endif  // LOBIT_HAS_MASK_REGISTERS
+
 // EncodeFn from `Codec`, which has
 //   Block, kEncoding, kGroup
 //   template <Encoding kFrom>
@@ -140,7 +218,7 @@ EncodeCounts encode_ternary(const void* values, void* blocks, size_t count) {
   EncodeCounts counts;
   TernaryTile tile;
   for (size_t left = count / kGroup; left > 0;) {
-    const size_t groups = std::min(left, kTileGroups);
+    const size_t groups = std::min(left, kTileGroups<kFrom, kGroup>);
     fill_tile<kFrom, kGroup>(x, groups, tile);
     for (size_t g = 0; g < groups; ++g, x += kGroup, out += sizeof(typename Codec::Block)) {
       Codec::template encode<kFrom>(x, static_cast<Pattern<kFrom>>(tile.threshold[g]), tile.scale[g], out);

@@ -18,10 +18,9 @@ namespace {
 
 // Lanes of 0..255 -> bytes.
 template <class D, class V>
-HWY_INLINE void store_low_bytes(D d, V v, uint8_t* out) {
+HWY_INLINE void store_low_bytes(D /*d*/, V v, uint8_t* out) {
   const hn::Rebind<uint8_t, D> d8;
   hn::StoreU(hn::DemoteTo(d8, v), d8, out);
-  static_cast<void>(d);
 }
 
 struct TQ2_0Codec {
@@ -32,17 +31,31 @@ struct TQ2_0Codec {
   template <Encoding kFrom>
   static HWY_INLINE void encode(const Pattern<kFrom>* x, Pattern<kFrom> threshold, uint16_t scale,
                                 uint8_t* block) {
+    uint8_t* qs = block + offsetof(Block, qs);
+#if LOBIT_HAS_MASK_REGISTERS
+    const Thresholds<kFrom> thresholds(threshold);
+    HWY_UNROLL(2)
+    for (size_t half = 0; half < 2; ++half, x += 128, qs += 32) {
+      __m256i fields = _mm256_set1_epi8(0x55);  // four codes of 0
+      fields = add_weighted(fields, thresholds, x, 1);
+      fields = add_weighted(fields, thresholds, x + 32, 4);
+      fields = add_weighted(fields, thresholds, x + 64, 16);
+      fields = add_weighted(fields, thresholds, x + 96, 64);
+      _mm256_storeu_si256(reinterpret_cast<__m256i_u*>(qs), fields);
+    }
+#else
     const hn::ScalableTag<Pattern<kFrom>> d;
     const auto limit = hn::Set(d, threshold);
     for (size_t m = 0; m < 64; m += hn::Lanes(d)) {
       const Pattern<kFrom>* first = x + m / 32 * 128 + m % 32;
-      auto fields = hn::Set(d, 0x55);  // four codes of 0
+      auto fields = hn::Set(d, 0x55);
       fields = hn::Add(fields, hn::ShiftLeft<6>(trits(d, first + 96, limit)));
       fields = hn::Add(fields, hn::ShiftLeft<4>(trits(d, first + 64, limit)));
       fields = hn::Add(fields, hn::ShiftLeft<2>(trits(d, first + 32, limit)));
       fields = hn::Add(fields, trits(d, first, limit));
-      store_low_bytes(d, fields, block + offsetof(Block, qs) + m);
+      store_low_bytes(d, fields, qs + m);
     }
+#endif
     std::memcpy(block + offsetof(Block, d), &scale, sizeof(scale));
   }
 };
@@ -80,62 +93,129 @@ struct TQ1_0Codec {
     }
   }
 
+#if LOBIT_HAS_MASK_REGISTERS
+  // The bytes of 32, 16 and 4 sums of digits.
+  static HWY_INLINE __m256i bytes_of_digits(__m256i digits) {
+    const hn::Full512<uint16_t> d;
+    return _mm512_cvtepi16_epi8(byte_of_digits(d, hn::Vec<decltype(d)>{_mm512_cvtepu8_epi16(digits)}).raw);
+  }
+
   template <Encoding kFrom>
-  static HWY_INLINE void encode(const Pattern<kFrom>* x, Pattern<kFrom> threshold, uint16_t scale,
-                                uint8_t* block) {
+  static HWY_INLINE void encode_codes(const Pattern<kFrom>* x, Pattern<kFrom> threshold, uint8_t* block) {
+    const Thresholds<kFrom> thresholds(threshold);
+    constexpr char kWeights[5] = {81, 27, 9, 3, 1};
+    __m256i main = _mm256_set1_epi8(121);  // five codes of 0
+    __m128i rest = _mm_set1_epi8(121);
+    HWY_UNROLL(5)
+    for (size_t n = 0; n < 5; ++n) {
+      main = add_weighted(main, thresholds, x + 32 * n, kWeights[n]);
+      rest = add_weighted(rest, thresholds, x + 160 + 16 * n, kWeights[n]);
+    }
+    // Digit n of the last four bytes has its weight in word n.
+    const __m128i weights = _mm_setr_epi32(0x51515151, 0x1B1B1B1B, 0x09090909, 0x03030303);
+    __m128i last = _mm_maskz_mov_epi8(thresholds.plus16(x + 240), weights);
+    last = _mm_mask_sub_epi8(last, thresholds.minus16(x + 240), last, weights);
+    last = _mm_add_epi8(last, _mm_shuffle_epi32(last, _MM_SHUFFLE(1, 0, 3, 2)));
+    last = _mm_add_epi8(last, _mm_shuffle_epi32(last, _MM_SHUFFLE(2, 3, 0, 1)));
+    last = _mm_add_epi8(last, _mm_set1_epi8(120));
+    const __m256i tail = bytes_of_digits(_mm256_set_m128i(last, rest));
+    _mm256_storeu_si256(reinterpret_cast<__m256i_u*>(block + offsetof(Block, qs)), bytes_of_digits(main));
+    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(block + offsetof(Block, qs) + 32),
+                     _mm256_castsi256_si128(tail));
+    const int qh = _mm256_extract_epi32(tail, 4);
+    std::memcpy(block + offsetof(Block, qh), &qh, sizeof(qh));
+  }
+#else
+  template <Encoding kFrom>
+  static HWY_INLINE void encode_codes(const Pattern<kFrom>* x, Pattern<kFrom> threshold, uint8_t* block) {
     using Lane = Pattern<kFrom>;
     uint8_t* qs = block + offsetof(Block, qs);
     encode_bytes<5>(hn::CappedTag<Lane, 32>(), x, threshold, 32, qs);
     encode_bytes<5>(hn::CappedTag<Lane, 16>(), x + 160, threshold, 16, qs + 32);
     encode_bytes<4>(hn::CappedTag<Lane, 4>(), x + 240, threshold, 4, block + offsetof(Block, qh));
+  }
+#endif
+
+  template <Encoding kFrom>
+  static HWY_INLINE void encode(const Pattern<kFrom>* x, Pattern<kFrom> threshold, uint16_t scale,
+                                uint8_t* block) {
+    encode_codes<kFrom>(x, threshold, block);
     std::memcpy(block + offsetof(Block, d), &scale, sizeof(scale));
   }
 };
 
-void decode_tq2_0(const void* blocks, float* values, size_t count) {
-  const auto* block = static_cast<const uint8_t*>(blocks);
-  for (size_t i = 0; i < count; i += 256, block += sizeof(BlockTQ2_0), values += 256) {
-    const TernaryValues table(block + offsetof(BlockTQ2_0, d));
-    const uint8_t* qs = block + offsetof(BlockTQ2_0, qs);
+struct TQ2_0Decoder {
+  using Block = BlockTQ2_0;
+  static constexpr size_t kValues = 256;
+
+  template <bool kPastCaches>
+  static HWY_INLINE void decode(const uint8_t* block, float* values) {
+    const TernaryValues table(block + offsetof(Block, d));
     for (size_t m = 0; m < 64; m += kLanes) {
       float* first = values + m / 32 * 128 + m % 32;
-      const VU fields = load_bytes(qs + m);
-      hn::StoreU(table.at(fields), DF(), first);
-      hn::StoreU(table.at(hn::ShiftRight<2>(fields)), DF(), first + 32);
-      hn::StoreU(table.at(hn::ShiftRight<4>(fields)), DF(), first + 64);
-      hn::StoreU(table.at(hn::ShiftRight<6>(fields)), DF(), first + 96);
+      const VU fields = load_bytes(block + offsetof(Block, qs) + m);
+      store_values<kPastCaches>(table.at(fields), first);
+      store_values<kPastCaches>(table.at(hn::ShiftRight<2>(fields)), first + 32);
+      store_values<kPastCaches>(table.at(hn::ShiftRight<4>(fields)), first + 64);
+      store_values<kPastCaches>(table.at(hn::ShiftRight<6>(fields)), first + 96);
     }
   }
-}
+};
 
-// The fraction of each byte, as the upper half of 16-bit lanes: times a power of three, modulo 1, it is what
-// is left after so many digits; three times that, the next digit stands above it.
-template <size_t kDigits, class D16>
-HWY_INLINE void decode_digits(D16 d, const uint8_t* bytes, const TernaryValues& table, float* values,
-                              size_t stride) {
-  const hn::Rebind<uint8_t, D16> d8;
-  constexpr uint16_t kPowers[5] = {1, 3, 9, 27, 81};
-  const auto fraction = hn::ShiftLeft<8>(hn::PromoteTo(d, hn::LoadU(d8, bytes)));
-  for (size_t n = 0; n < kDigits; ++n) {
-    const auto rest = hn::Mul(fraction, hn::Set(d, kPowers[n]));
-    table.store(d, hn::MulHigh(rest, hn::Set(d, 3)), values + n * stride);
+struct TQ1_0Decoder {
+  using Block = BlockTQ1_0;
+  static constexpr size_t kValues = 256;
+
+  // A byte is a fraction, here in the upper half of a 16-bit lane. Times a power of three, modulo 1, it is
+  // what is left after so many digits; times three again, the next digit stands above it.
+  template <bool kPastCaches, size_t kDigits, size_t kStride>
+  static HWY_INLINE void decode_digits(const uint8_t* bytes, const TernaryValues& table, float* values) {
+    using D = hn::CappedTag<uint16_t, kStride>;
+    const D d;
+    constexpr uint16_t kPowers[5] = {1, 3, 9, 27, 81};
+    for (size_t m = 0; m < kStride; m += hn::Lanes(d)) {
+      const auto fraction =
+          hn::ShiftLeft<8>(hn::PromoteTo(d, hn::LoadU(hn::Rebind<uint8_t, D>(), bytes + m)));
+      for (size_t n = 0; n < kDigits; ++n) {
+        const auto rest = hn::Mul(fraction, hn::Set(d, kPowers[n]));
+        table.store<kPastCaches>(d, hn::MulHigh(rest, hn::Set(d, 3)), values + m + n * kStride);
+      }
+    }
   }
-}
 
-void decode_tq1_0(const void* blocks, float* values, size_t count) {
-  const hn::CappedTag<uint16_t, 32> d32;
-  const hn::CappedTag<uint16_t, 16> d16;
-  const hn::CappedTag<uint16_t, 4> d4;
+  template <bool kPastCaches>
+  static HWY_INLINE void decode(const uint8_t* block, float* values) {
+    const TernaryValues table(block + offsetof(Block, d));
+    const uint8_t* qs = block + offsetof(Block, qs);
+    decode_digits<kPastCaches, 5, 32>(qs, table, values);
+    decode_digits<kPastCaches, 5, 16>(qs + 32, table, values + 160);
+    decode_digits<kPastCaches, 4, 4>(block + offsetof(Block, qh), table, values + 240);
+  }
+};
+
+// Looks at sixteen blocks at a time.
+size_t valid_blocks(const void* blocks, size_t block_count) {
+  constexpr size_t kBatch = 16;
+  const hn::CappedTag<uint8_t, 64> d;
   const auto* block = static_cast<const uint8_t*>(blocks);
-  for (size_t i = 0; i < count; i += 256, block += sizeof(BlockTQ1_0), values += 256) {
-    const TernaryValues table(block + offsetof(BlockTQ1_0, d));
-    const uint8_t* qs = block + offsetof(BlockTQ1_0, qs);
-    for (size_t m = 0; m < 32; m += hn::Lanes(d32)) decode_digits<5>(d32, qs + m, table, values + m, 32);
-    for (size_t m = 0; m < 16; m += hn::Lanes(d16)) {
-      decode_digits<5>(d16, qs + 32 + m, table, values + 160 + m, 16);
+  for (size_t first = 0; first + kBatch <= block_count; first += kBatch) {
+    auto both_bits = hn::Zero(d);  // bit 2n of each byte: both bits of field n are set
+    for (size_t b = 0; b < kBatch; ++b, block += sizeof(BlockTQ2_0)) {
+      for (size_t i = 0; i < 64; i += hn::Lanes(d)) {
+        const auto fields = hn::LoadU(d, block + offsetof(BlockTQ2_0, qs) + i);
+        const hn::Repartition<uint16_t, decltype(d)> d16;
+        // The bit that crosses from one byte to the next lands on an odd one.
+        const auto upper = hn::BitCast(d, hn::ShiftRight<1>(hn::BitCast(d16, fields)));
+        both_bits = hn::Or(both_bits, hn::And(fields, upper));
+      }
     }
-    decode_digits<4>(d4, block + offsetof(BlockTQ1_0, qh), table, values + 240, 4);
+    if (!hn::AllTrue(d, hn::Eq(hn::And(both_bits, hn::Set(d, 0x55)), hn::Zero(d)))) return first;
   }
+  return block_count / kBatch * kBatch;
+}
+
+ValidBlocksFn find_valid_blocks() {
+  return valid_blocks;
 }
 
 EncodeFn find_encoder(Encoding from, Encoding to) {
@@ -144,8 +224,8 @@ EncodeFn find_encoder(Encoding from, Encoding to) {
 }
 
 DecodeFn find_decoder(Encoding from) {
-  if (from == Encoding::kTQ2_0) return decode_tq2_0;
-  if (from == Encoding::kTQ1_0) return decode_tq1_0;
+  if (from == Encoding::kTQ2_0) return decode_blocks<TQ2_0Decoder>;
+  if (from == Encoding::kTQ1_0) return decode_blocks<TQ1_0Decoder>;
   return nullptr;
 }
 
@@ -154,6 +234,9 @@ EncodeFn find_encoder(Encoding, Encoding) {
   return nullptr;
 }
 DecodeFn find_decoder(Encoding) {
+  return nullptr;
+}
+ValidBlocksFn find_valid_blocks() {
   return nullptr;
 }
 #endif  // LOBIT_HAS_VECTORS
@@ -166,6 +249,7 @@ namespace lobit::kernels {
 
 HWY_EXPORT(find_encoder);
 HWY_EXPORT(find_decoder);
+HWY_EXPORT(find_valid_blocks);
 
 EncodeFn ternary_encoder(Encoding from, Encoding to) {
   return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to);
@@ -173,6 +257,10 @@ EncodeFn ternary_encoder(Encoding from, Encoding to) {
 
 DecodeFn ternary_decoder(Encoding from) {
   return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
+}
+
+ValidBlocksFn tq2_0_valid_blocks() {
+  return HWY_DYNAMIC_DISPATCH(find_valid_blocks)();
 }
 
 }  // namespace lobit::kernels
