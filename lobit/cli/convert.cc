@@ -31,7 +31,7 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  lobit convert model.gguf -o small.gguf --to tq2_0 --memory-limit 64MiB\n"
     "  lobit convert hf-folder/ -o out-folder --to bf16 --split-max-size 4GiB\n"
-    "  lobit convert model.gguf -o mixed.gguf --to q4_0 --rule 'ffn_down=q8_0' --keep output --verify\n"
+    "  lobit convert model.gguf -o mixed.gguf --to q4_0 --rule 'ffn_down=q8_0' --keep '^output' --verify\n"
     "  lobit convert model.safetensors -o small.safetensors --to bitnet158 --ternary absmean --report out.html\n"
     "  lobit convert model.gguf -o small.gguf --to i4 --dry-run";
 

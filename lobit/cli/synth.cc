@@ -7,12 +7,14 @@
 #include "lobit/base/bytes.h"
 #include "lobit/cli/command.h"
 #include "lobit/convert/synthesize.h"
+#include "lobit/report/number.h"
 
 namespace lobit::cli {
 namespace {
 
 constexpr const char* kFooter =
-    "The weights are seeded and heavy-tailed as trained ones are; the same arguments give the same bytes on every\n"
+    "The weights are seeded and heavy-tailed as trained ones are; the same arguments give the same bytes on "
+    "every\n"
     "machine. A GGUF model opens in llama.cpp (without a vocabulary).\n"
     "\n"
     "Examples:\n"
@@ -44,16 +46,18 @@ Result<int> synth(const Arguments& args) {
   }
   LOBIT_TRY(const File file, File::open(args.output));
   if (args.json) {
-    const nlohmann::ordered_json json{{"schema", "lobit.synth.v1"}, {"file", args.output},   {"bytes", file.size()},
-                                      {"dtype", args.dtype},        {"seed", args.seed},     {"layers", shape.layers},
-                                      {"width", shape.width},       {"ffn", shape.ffn},      {"vocab", shape.vocab},
-                                      {"heads", shape.heads},       {"kv_heads", shape.kv_heads}};
+    const nlohmann::ordered_json json{
+        {"schema", "lobit.synth.v1"}, {"file", args.output},       {"bytes", file.size()},
+        {"dtype", args.dtype},        {"seed", args.seed},         {"layers", shape.layers},
+        {"width", shape.width},       {"ffn", shape.ffn},          {"vocab", shape.vocab},
+        {"heads", shape.heads},       {"kv_heads", shape.kv_heads}};
     const auto replace = nlohmann::json::error_handler_t::replace;
     LOBIT_RETURN_IF_ERROR(print(json.dump(2, ' ', false, replace) + "\n"));
   } else {
-    LOBIT_RETURN_IF_ERROR(print(fmt::format("{}: {}, {} layers of {} x {}, vocabulary {}, {}, seed {}\n", args.output,
-                                            format_bytes(file.size()), shape.layers, shape.width, shape.ffn,
-                                            shape.vocab, args.dtype, args.seed)));
+    LOBIT_RETURN_IF_ERROR(print(fmt::format("{}: {}, {} of {} x {}, vocabulary {}, {}, seed {}\n",
+                                            args.output, format_bytes(file.size()),
+                                            format_counted(static_cast<uint64_t>(shape.layers), "layer"),
+                                            shape.width, shape.ffn, shape.vocab, args.dtype, args.seed)));
   }
   return kOk;
 }
@@ -68,7 +72,8 @@ void add_synth(CLI::App& app, Command& chosen) {
   command->add_option("--size", args->size, "How large the file is to be, at least 1MiB (f32: 1.5MiB)")
       ->required()
       ->type_name("SIZE");
-  command->add_option("--dtype", args->dtype, "f16, f32 or bf16")->check(CLI::IsMember({"f16", "f32", "bf16"}));
+  command->add_option("--dtype", args->dtype, "f16, f32 or bf16")
+      ->check(CLI::IsMember({"f16", "f32", "bf16"}));
   command->add_option("--seed", args->seed, "Another seed, another model");
   command->add_option("--threads", args->threads, "Worker threads")->check(CLI::Range(1, 1024));
   command->add_flag("--overwrite", args->overwrite, "Replace an existing file");

@@ -24,7 +24,7 @@ enum class ExistingFiles : uint8_t { kRefuse, kReplace };
 
 struct ExecuteOptions {
   // The most bytes that the conversion holds: headers, plan and buffers. 0: no limit but the buffers' usual
-  // size, about 1.5 MiB for each thread.
+  // size, about 1 MiB for each thread.
   uint64_t memory_limit = 0;
   size_t threads = 0;  // 0: one for each processor. Fewer are used when the limit holds no more buffers.
   OverflowRule overflow = OverflowRule::kRefuse;

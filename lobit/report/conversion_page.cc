@@ -153,8 +153,8 @@ std::string to_html(const ConversionReport& report) {
   if (sum.fallbacks > 0) {
     page.add_section("Fallbacks");
     page.add_paragraph(
-        "These tensors do not fit the encoding that was asked for and got the next one that "
-        "holds their values.");
+        "The rows of these tensors do not fill whole blocks of the encoding that was asked for, so they got "
+        "another one. The table of all tensors notes each of them.");
     page.add_table("Tensors that fell back to another encoding", detail::fallbacks_table(report));
   }
   page.add_section("Tensors");

@@ -75,10 +75,12 @@ std::string facts_text(const ConversionReport& report, const ConversionTotals& s
   add_fact(out, "file", size_text(report));
   add_fact(out, "bits/weight",
            fmt::format("{:.2f} -> {:.2f}", sum.bits_per_weight_in(), sum.bits_per_weight_out()));
-  add_fact(out, "time",
-           fmt::format("{}, reading {}, {}", format_duration(report.seconds),
-                       format_rate(static_cast<double>(report.file_bytes_in), report.seconds),
-                       format_counted(report.threads, "thread")));
+  if (report.threads > 0) {  // a dry run has neither threads nor time
+    add_fact(out, "time",
+             fmt::format("{}, reading {}, {}", format_duration(report.seconds),
+                         format_rate(static_cast<double>(report.file_bytes_in), report.seconds),
+                         format_counted(report.threads, "thread")));
+  }
   const std::string memory = detail::memory_text(report);
   if (!memory.empty()) add_fact(out, "memory", memory);
   if (report.sqnr_db) add_fact(out, "SQNR", format_fixed(*report.sqnr_db, 2) + " dB");

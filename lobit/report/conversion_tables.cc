@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -115,10 +116,25 @@ Table worst_table(const ConversionReport& report, size_t count) {
 }
 
 Table fallbacks_table(const ConversionReport& report) {
-  Table table({{"tensor", Align::kLeft, kNameWidth}, {"to"}, {"why", Align::kLeft, kNoteWidth}});
+  struct Group {
+    uint64_t tensors = 0;
+    const TensorReport* first = nullptr;
+  };
+  std::vector<Group> groups;  // in the order of their first tensors
+  std::map<std::pair<std::string_view, std::string_view>, size_t> places;
   for (const TensorReport& tensor : report.tensors) {
-    if (tensor.fallback)
-      table.add_row({text_cell(tensor.name), text_cell(tensor.to), text_cell(tensor.note)});
+    if (!tensor.fallback) continue;
+    const auto [place, added] = places.try_emplace({tensor.to, tensor.note}, groups.size());
+    if (added) groups.push_back({0, &tensor});
+    ++groups[place->second].tensors;
+  }
+  Table table({{"to"},
+               {"why", Align::kLeft, kNoteWidth},
+               {"tensors", Align::kRight},
+               {"the first of them", Align::kLeft, kNameWidth}});
+  for (const Group& group : groups) {
+    table.add_row({text_cell(group.first->to), text_cell(group.first->note), count_cell(group.tensors),
+                   text_cell(group.first->name)});
   }
   return table;
 }

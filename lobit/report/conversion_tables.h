@@ -14,6 +14,7 @@ Table encodings_table(const ConversionReport& report);
 // Columns of errors appear only when something was measured.
 Table tensors_table(const ConversionReport& report);
 Table worst_table(const ConversionReport& report, size_t count);
+// A row for each reason and encoding: models have many tensors of one shape.
 Table fallbacks_table(const ConversionReport& report);
 
 // "62.1 MiB at the peak, limit 64 MiB", or less when less is known.

@@ -80,12 +80,13 @@ code { font: 0.8125rem/1.6 var(--mono); }
 
 .table { max-height: 85vh; margin: 1rem 0; overflow: auto; background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 table { width: 100%; border-collapse: separate; border-spacing: 0; font-size: 0.8125rem; line-height: 1.45; }
-caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+caption { padding: 0.8rem 1.1rem 0.3rem; font-size: 0.875rem; font-weight: 600; text-align: left; }
 th, td { padding: 0.42rem 0.8rem; text-align: left; vertical-align: baseline; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { padding-left: 1.1rem; }
 th:last-child, td:last-child { padding-right: 1.1rem; }
 th { position: sticky; top: 0; z-index: 1; background: var(--card); color: var(--soft); font-weight: 500; white-space: nowrap; }
 td { max-width: 24rem; overflow-wrap: break-word; }
+td:last-child:not(.number) { min-width: 14rem; }
 td:first-child { min-width: 15rem; overflow-wrap: anywhere; font-family: var(--mono); font-size: 0.78rem; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }

@@ -70,6 +70,12 @@ TEST(ConversionReport, SaysWhatHappened) {
             "blk.0.attn_q.weight  tq2_0    10.00  0.948683       0.05\n");
 }
 
+TEST(ConversionReport, HasNoTimeWhereNothingRan) {
+  ConversionReport report = small_conversion();
+  report.threads = 0;
+  EXPECT_THAT(to_text(report), Not(HasSubstr("time")));
+}
+
 TEST(ConversionReport, ListsEveryTensorWhenAsked) {
   const std::string text = to_text(small_conversion(), {.detail = ReportDetail::kTensors});
   EXPECT_THAT(text, HasSubstr("norm.weight          norm"));
@@ -81,6 +87,21 @@ TEST(ConversionReport, NeverHidesFallbacksAndFlushedGroups) {
   const std::string text = to_text(example::conversion());
   EXPECT_THAT(text, HasSubstr("100 columns do not divide by 256"));
   EXPECT_THAT(text, HasSubstr("3 groups in 1 tensor too small for the scale became zeros"));
+}
+
+TEST(ConversionReport, CountsFallbacksOfOneReasonTogether) {
+  ConversionReport report = small_conversion();
+  for (const char* name : {"blk.0.a", "blk.1.a", "blk.0.b"}) {
+    TensorReport fallen = example::converted(name, "other", 0, "8x64", 512, 10);
+    fallen.to = "q2_0";
+    fallen.fallback = true;
+    fallen.note = name[6] == 'a' ? "rows of 64 do not divide" : "rows of 128 do not divide";
+    report.tensors.push_back(fallen);
+  }
+  EXPECT_THAT(to_text(report), HasSubstr("to    why                        tensors  the first of them\n"
+                                         "───────────────────────────────────────────────────────────\n"
+                                         "q2_0  rows of 64 do not divide         2  blk.0.a\n"
+                                         "q2_0  rows of 128 do not divide        1  blk.0.b\n"));
 }
 
 TEST(ConversionReport, FindsTheWorstTensors) {
@@ -235,6 +256,8 @@ TEST(VerifyReport, SaysWhatDiffers) {
   report.tensors.push_back({.name = "x", .status = VerifyStatus::kSame});
   EXPECT_EQ(to_text(report), "first:  a\nsecond: b\nEqual: every value of 1 tensor\n");
   EXPECT_TRUE(totals(report).equal());
+  report.tensors[0].max_abs_error = 0.25;
+  EXPECT_EQ(to_text(report), "first:  a\nsecond: b\nEqual within the tolerance: 1 tensor\n");
   report.tensors.push_back({.name = "y", .status = VerifyStatus::kDiffers, .max_abs_error = 0.25});
   report.tensors.push_back({.name = "z", .status = VerifyStatus::kOnlySecond});
   EXPECT_FALSE(totals(report).equal());

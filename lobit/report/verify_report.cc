@@ -1,5 +1,7 @@
 #include "lobit/report/verify_report.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "lobit/report/html.h"
@@ -41,8 +43,14 @@ Table comparison_table(const VerifyReport& report, ReportDetail detail, size_t h
   return table;
 }
 
-std::string verdict(const VerifyTotals& sum) {
-  if (sum.equal()) return "Equal: every value of " + format_counted(sum.same, "tensor");
+std::string verdict(const VerifyReport& report) {
+  const VerifyTotals sum = totals(report);
+  if (sum.equal()) {
+    const bool exact = std::ranges::all_of(
+        report.tensors, [](const VerifiedTensor& tensor) { return tensor.max_abs_error.value_or(0) == 0; });
+    return (exact ? "Equal: every value of " : "Equal within the tolerance: ") +
+           format_counted(sum.same, "tensor");
+  }
   std::string out = fmt::format("Not equal: {} the same", format_counted(sum.same, "tensor"));
   const auto add = [&out](uint64_t count, std::string_view what) {
     if (count > 0) out += fmt::format(", {} {}", format_count(count), what);
@@ -123,7 +131,7 @@ std::string to_text(const VerifyReport& report, const TextOptions& options) {
       fmt::format("first:  {}\nsecond: {}\n", printable(report.first), printable(report.second));
   const Table table = comparison_table(report, options.detail, kHashShown);
   if (!table.rows().empty()) out += "\n" + table.to_text(options.width) + "\n";
-  return out + verdict(totals(report)) + "\n";
+  return out + verdict(report) + "\n";
 }
 
 std::string to_json(const VerifyReport& report) {
@@ -150,7 +158,7 @@ std::string to_html(const VerifyReport& report) {
                   {"Only in the first", format_count(sum.only_first), ""},
                   {"Only in the second", format_count(sum.only_second), ""}});
   page.add_section("Result");
-  page.add_paragraph(verdict(sum) + ".");
+  page.add_paragraph(verdict(report) + ".");
   if (const BarChart chart = worst_chart(report); !chart.categories.empty()) page.add_chart(chart);
   page.add_section("Tensors");
   page.add_table("All tensors", comparison_table(report, ReportDetail::kTensors, 0));
