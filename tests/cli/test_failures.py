@@ -137,6 +137,26 @@ class Interrupted(CliTest):
             target.unlink()
         self.fail("every run was complete before it could be stopped")
 
+    def test_an_input_that_is_cut_short_while_it_is_read(self):
+        source, target = self.path("cut.gguf"), self.path("new.gguf")
+        for _ in range(20):
+            self.synth("cut.gguf", "100MiB", "--overwrite")
+            process = subprocess.Popen(
+                [PROGRAM, "convert", str(source), "-o", str(target), "--to", "q8_0", "--threads", "1"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            while process.poll() is None and not self.partials():
+                pass
+            os.truncate(source, MIB)
+            stderr = process.communicate(timeout=60)[1].decode()
+            if process.returncode != 0:
+                self.assertEqual(process.returncode, 1)
+                self.assertRegex(stderr, r"lobit: error: .*cut\.gguf: ends at \d+")
+                self.assertEqual(os.listdir(self.folder), ["cut.gguf"])
+                return
+            target.unlink()
+        self.fail("every run was complete before its input was cut")
+
     def test_ctrl_c_and_sigterm_end_it_with_a_message(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             code, stderr = self.interrupt(number, "-o", self.path("new.gguf"), "--to", "q8_0")
