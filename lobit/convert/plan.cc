@@ -53,6 +53,14 @@ Result<Target> target_of(const OutputOptions& output) {
           output.path.native(), output.path.filename().native(), suffix));
 }
 
+// A folder cannot replace itself: its parts go one by one, and a failure would leave neither model.
+Status check_not_itself(const Model& model, const Target& target, const OutputOptions& output) {
+  std::error_code ignored;
+  if (!target.folder || !fs::equivalent(model.path, output.path, ignored)) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{}: the output folder is the input; name another", output.path.native()));
+}
+
 Status check_names(const Model& model, const Target& target, const OutputOptions& output) {
   if (target.format != FileFormat::kGguf || model.format == FileFormat::kGguf) return {};
   if (output.names == NamePolicy::kRaw || carries_gguf_metadata(model.metadata)) return {};
@@ -248,6 +256,7 @@ std::vector<fs::path> ConversionPlan::existing_targets() const {
 Result<ConversionPlan> plan_conversion(const Model& model, const EncodingPolicy& policy,
                                        const OutputOptions& output) {
   LOBIT_TRY(const Target target, target_of(output));
+  LOBIT_RETURN_IF_ERROR(check_not_itself(model, target, output));
   LOBIT_RETURN_IF_ERROR(check_names(model, target, output));
   LOBIT_TRY(EncodingChoices choices, choose_encodings(model.tensors, policy));
 

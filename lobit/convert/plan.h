@@ -76,9 +76,9 @@ struct ConversionPlan {
   LOBIT_API std::vector<std::filesystem::path> existing_targets() const;
 };
 
-// kInvalidArgument for an output that is neither of the above or a split that the format lacks; kUnsupported
-// when Hugging Face names would have to become GGUF's (see NamePolicy::kRaw), or the format lacks an
-// encoding; otherwise choose_encodings()'s errors.
+// kInvalidArgument for an output that is neither of the above, the input's own folder, or a split that the
+// format lacks; kUnsupported when Hugging Face names would have to become GGUF's (see NamePolicy::kRaw), or
+// the format lacks an encoding; otherwise choose_encodings()'s errors.
 LOBIT_API Result<ConversionPlan> plan_conversion(const Model& model, const EncodingPolicy& policy,
                                                  const OutputOptions& output);
 
