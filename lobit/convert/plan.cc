@@ -53,12 +53,15 @@ Result<Target> target_of(const OutputOptions& output) {
           output.path.native(), output.path.filename().native(), suffix));
 }
 
-// A folder cannot replace itself: its parts go one by one, and a failure would leave neither model.
+// A folder cannot replace itself: its parts go one by one, and a failure would leave neither model. Nor can
+// one of its files alone, whose conversion would take the place of all.
 Status check_not_itself(const Model& model, const Target& target, const OutputOptions& output) {
+  if (!target.folder || model.format != FileFormat::kSafetensors) return {};
+  const fs::path parent = model.path.has_parent_path() ? model.path.parent_path() : fs::path(".");
   std::error_code ignored;
-  if (!target.folder || !fs::equivalent(model.path, output.path, ignored)) return {};
+  if (!fs::equivalent(model.is_folder ? model.path : parent, output.path, ignored)) return {};
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{}: the output folder is the input; name another", output.path.native()));
+              fmt::format("{}: the output folder is the input's; name another", output.path.native()));
 }
 
 Status check_names(const Model& model, const Target& target, const OutputOptions& output) {

@@ -330,12 +330,17 @@ class Folders(CliTest):
         shards = {p.name for p in out.glob("*.safetensors")}
         self.assertEqual(shards, set(json.loads((out / "model.safetensors.index.json").read_text())["weight_map"].values()))
 
-    def test_a_folder_may_replace_itself(self):
-        before = {p.name: p.read_bytes() for p in self.hf.iterdir() if p.name in self.companions}
-        self.ok("convert", self.hf, "-o", self.hf, "--to", "q8_0", "--overwrite")
-        self.assertEqual(set(self.encodings(self.hf).values()), {"q8_0"})
-        for name, text in before.items():
-            self.assertEqual((self.hf / name).read_bytes(), text)
+    def test_a_folder_cannot_replace_itself(self):
+        before = tree(self.folder)
+        link = self.path("link")
+        link.symlink_to(self.hf)
+        shard = self.hf / "model-00001-of-00002.safetensors"
+        for source, target in ((self.hf, self.hf), (self.hf, f"{self.hf}/"), (self.hf, link), (shard, self.hf)):
+            self.fails(2, "name another", "convert", source, "-o", target, "--to", "q8_0", "--overwrite")
+        self.ok("convert", shard.name, "-o", "part.safetensors", "--to", "q8_0", cwd=self.hf)
+        (self.hf / "part.safetensors").unlink()
+        link.unlink()
+        self.assertEqual(tree(self.folder), before)
 
     def test_folder_to_gguf_is_refused_with_the_reason(self):
         run = self.fails(1, ["--raw-names", "tokenizer"], "convert", self.hf, "-o", self.path("o.gguf"), "--to", "q8_0")
