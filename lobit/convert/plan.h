@@ -26,8 +26,8 @@ enum class NamePolicy : uint8_t {
 };
 
 struct OutputOptions {
-  // NAME.gguf, NAME.safetensors, or a folder (no suffix), which gets safetensors files and, from a folder,
-  // its configuration and tokenizer.
+  // NAME.gguf, NAME.safetensors, or a folder (there already, without a suffix, or with a '/' at the end),
+  // which gets safetensors files and, from a folder, its configuration and tokenizer.
   std::filesystem::path path;
   // The most bytes of tensor data in one file; 0 for a single file. GGUF and folders only.
   uint64_t split_max_size = 0;
