@@ -55,8 +55,43 @@ struct Arguments {
   bool sync = false;
   bool tensors = false;
   bool json = false;
-  std::string command_line;
 };
+
+// The command that does this again, as a shell reads it.
+std::string command_line(const Arguments& args) {
+  std::string line = fmt::format("lobit convert {} -o {}", shell_quoted(args.input), shell_quoted(args.output));
+  const auto option = [&](std::string_view name, const std::string& value) {
+    if (!value.empty()) line += fmt::format(" {} {}", name, shell_quoted(value));
+  };
+  const auto flag = [&](std::string_view name, bool set) {
+    if (set) line += fmt::format(" {}", name);
+  };
+  option("--to", args.to);
+  for (const std::string& rule : args.rules) option("--rule", rule);
+  for (const std::string& pattern : args.keep) option("--keep", pattern);
+  flag("--pure", args.pure);
+  option("--ternary", args.ternary == "direct" ? "" : args.ternary);
+  flag("--saturate", args.saturate);
+  option("--split-max-size", args.split_max_size);
+  option("--memory-limit", args.memory_limit);
+  option("--threads", args.threads == 0 ? "" : fmt::format("{}", args.threads));
+  flag("--raw-names", args.raw_names);
+  flag("--dry-run", args.dry_run);
+  flag("--overwrite", args.overwrite);
+  flag("--verify", args.verify);
+  flag("--sync", args.sync);
+  option("--report", args.report);
+  return line;
+}
+
+// The error of a rule, with what its encoding was probably meant to be.
+Error with_suggestion(Error error, const std::string& rule) {
+  const size_t at = rule.rfind('=');
+  if (at == std::string::npos || at == 0) return error;
+  const auto encoding = encoding_argument(rule.substr(at + 1));
+  if (!encoding) error.message = fmt::format("rule '{}': {}", rule, encoding.error().message);
+  return error;
+}
 
 Result<EncodingPolicy> policy_of(const Arguments& args) {
   EncodingPolicy policy;
@@ -64,8 +99,9 @@ Result<EncodingPolicy> policy_of(const Arguments& args) {
     LOBIT_TRY(policy.to, encoding_argument(args.to));
   }
   for (const std::string& text : args.rules) {
-    LOBIT_TRY(EncodingRule rule, EncodingRule::parse(text));
-    policy.rules.push_back(std::move(rule));
+    Result<EncodingRule> rule = EncodingRule::parse(text);
+    if (!rule) return fail(with_suggestion(std::move(rule).error(), text));
+    policy.rules.push_back(std::move(*rule));
   }
   policy.keep = args.keep;
   policy.defaults = args.pure ? PolicyDefaults::kPure : PolicyDefaults::kUsable;
@@ -75,8 +111,6 @@ Result<EncodingPolicy> policy_of(const Arguments& args) {
 Result<OutputOptions> output_of(const Arguments& args) {
   OutputOptions output;
   output.path = args.output;
-  // "folder/" and "folder" are the same place.
-  if (!output.path.has_filename() && output.path.has_parent_path()) output.path = output.path.parent_path();
   if (!args.split_max_size.empty()) {
     LOBIT_TRY(output.split_max_size, parse_bytes(args.split_max_size));
   }
@@ -111,7 +145,7 @@ ConversionReport report_of(const Model& model, const ConversionPlan& plan, const
   report.target = args.output;
   report.source_format = file_format_name(model.format);
   report.target_format = file_format_name(plan.format);
-  report.command = args.command_line;
+  report.command = command_line(args);
   for (const ModelPart& part : model.parts) report.file_bytes_in += part.file.size();
   report.file_bytes_out = plan.output_bytes;
   for (const PlannedTensor& planned : plan.tensors) {
@@ -261,11 +295,7 @@ void add_convert(CLI::App& app, Command& chosen) {
       ->type_name("FILE.html");
   command->add_flag("--tensors", args->tensors, "List every tensor in the final table");
   command->add_flag("--json", args->json, "Print the result as JSON");
-  command->callback([args, &chosen] {
-    args->command_line = fmt::format("lobit convert {} -o {}{}", shell_quoted(args->input), shell_quoted(args->output),
-                                     args->to.empty() ? "" : " --to " + shell_quoted(args->to));
-    chosen = [args] { return convert(*args); };
-  });
+  command->callback([args, &chosen] { chosen = [args] { return convert(*args); }; });
 }
 
 }  // namespace lobit::cli

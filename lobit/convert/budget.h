@@ -19,6 +19,9 @@ inline constexpr uint64_t kLeastChunkBytes = 48 << 10;
 uint64_t held_bytes(const Model& model);
 uint64_t held_bytes(const ConversionPlan& plan);
 
+// What was held at most while `plan` was made from `model`, both included.
+uint64_t planning_bytes(const Model& model, const ConversionPlan& plan);
+
 // Elements of a chunk: a multiple of both encodings' blocks whose source and target bytes fit `chunk_bytes`.
 uint64_t chunk_elements(Encoding from, Encoding to, uint64_t chunk_bytes);
 

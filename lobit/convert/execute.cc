@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // How far ahead of the chunk being converted the system is asked to read.
-constexpr uint64_t kReadAhead = 16 << 20;
+constexpr uint64_t kReadAhead = 32 << 20;
 
 // One conversion on its way. Created, run once, dropped; on the way out unfinished files remove themselves.
 class Execution {
@@ -58,9 +58,14 @@ class Execution {
   }
 
   Status make_workers() {
-    LOBIT_TRY(Workers workers, Workers::create({held_bytes(model_) + held_bytes(plan_), options_.memory_limit,
-                                                options_.threads, Recoder::kTileBytes + kUsualChunkBytes,
-                                                Recoder::kTileBytes + kLeastChunkBytes}));
+    const WorkersSpec spec{held_bytes(model_) + held_bytes(plan_), options_.memory_limit, options_.threads,
+                           Recoder::kTileBytes + kUsualChunkBytes, Recoder::kTileBytes + kLeastChunkBytes};
+    // Large headers took more while they were made than they and the least buffers take now.
+    const uint64_t planning = planning_bytes(model_, plan_);
+    if (spec.memory_limit > 0 && spec.memory_limit < planning) {
+      return Workers::too_small(std::max(planning, Workers::least_limit(spec)), spec.memory_limit);
+    }
+    LOBIT_TRY(Workers workers, Workers::create(spec));
     workers_.emplace(std::move(workers));
     result_.threads = workers_->pool.size();
     result_.buffer_bytes = workers_->buffer_bytes();

@@ -1,6 +1,7 @@
 #include "lobit/convert/plan.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -33,7 +34,8 @@ struct Target {
 Result<Target> target_of(const OutputOptions& output) {
   const std::string suffix = output.path.extension().string();
   std::error_code ignored;
-  if (fs::is_directory(output.path, ignored)) return Target{FileFormat::kSafetensors, true};
+  const bool ends_as_folder = !output.path.has_filename() && output.path.has_parent_path();
+  if (ends_as_folder || fs::is_directory(output.path, ignored)) return Target{FileFormat::kSafetensors, true};
   if (suffix == ".gguf") return Target{FileFormat::kGguf, false};
   if (suffix == ".safetensors") {
     if (output.split_max_size > 0) {
@@ -44,9 +46,22 @@ Result<Target> target_of(const OutputOptions& output) {
     return Target{FileFormat::kSafetensors, false};
   }
   if (suffix.empty() && !output.path.empty()) return Target{FileFormat::kSafetensors, true};
+  return fail(
+      ErrorCode::kInvalidArgument,
+      fmt::format(
+          "{}: expected a name that ends in .gguf or .safetensors, or a folder ('{}/' names one), found '{}'",
+          output.path.native(), output.path.filename().native(), suffix));
+}
+
+// A folder cannot replace itself: its parts go one by one, and a failure would leave neither model. Nor can
+// one of its files alone, whose conversion would take the place of all.
+Status check_not_itself(const Model& model, const Target& target, const OutputOptions& output) {
+  if (!target.folder || model.format != FileFormat::kSafetensors) return {};
+  const fs::path parent = model.path.has_parent_path() ? model.path.parent_path() : fs::path(".");
+  std::error_code ignored;
+  if (!fs::equivalent(model.is_folder ? model.path : parent, output.path, ignored)) return {};
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{}: expected a name that ends in .gguf or .safetensors, or a folder, found '{}'",
-                          output.path.native(), suffix));
+              fmt::format("{}: the output folder is the input's; name another", output.path.native()));
 }
 
 Status check_names(const Model& model, const Target& target, const OutputOptions& output) {
@@ -92,10 +107,17 @@ Result<FileLayout> layout(const Target& target, const Metadata& metadata, std::s
                                             : layout_safetensors(metadata, specs);
 }
 
-// The metadata of part `part` of a split file: all of it in the first, the split's own keys in each.
+// The metadata of part `part` of a split file: all of it in the first, the split's own keys in each. Other
+// shards of safetensors repeat what says how to read them, but not what came from GGUF, a vocabulary for one.
 Metadata part_metadata(const Target& target, const Metadata& all, size_t part, size_t parts, size_t tensors) {
-  if (parts == 1 || target.format == FileFormat::kSafetensors) return all;
   Metadata metadata = part == 0 ? all : Metadata{};
+  if (target.format == FileFormat::kSafetensors) {
+    if (part == 0) return metadata;
+    for (const MetadataEntry& entry : all.entries()) {
+      if (!is_gguf_key(entry.key)) metadata.append(entry);
+    }
+    return metadata;
+  }
   metadata.set(kSplitNumberKey, MetadataValue::u16(static_cast<uint16_t>(part)));
   metadata.set(kSplitCountKey, MetadataValue::u16(static_cast<uint16_t>(parts)));
   metadata.set(kSplitTensorsKey, MetadataValue::i32(static_cast<int32_t>(tensors)));
@@ -203,8 +225,11 @@ Status plan_files(const Model& model, const Target& target, const Metadata& meta
   const uint32_t alignment = output_alignment(model, metadata);
   for (size_t p = 0; p < parts.size(); ++p) {
     const Part& part = parts[p];
-    const Metadata own = part_metadata(target, metadata, p, parts.size(), specs.size());
-    LOBIT_TRY(FileLayout file, layout(target, own, specs.subspan(part.first, part.count), alignment));
+    // A copy only where it differs: metadata can be most of the memory that a limit leaves.
+    std::optional<Metadata> own;
+    if (parts.size() > 1) own = part_metadata(target, metadata, p, parts.size(), specs.size());
+    LOBIT_TRY(FileLayout file,
+              layout(target, own ? *own : metadata, specs.subspan(part.first, part.count), alignment));
     for (size_t i = 0; i < part.count; ++i) {
       plan.tensors[part.first + i].file = static_cast<uint32_t>(p);
       plan.tensors[part.first + i].offset = file.offsets[i];
@@ -234,12 +259,13 @@ std::vector<fs::path> ConversionPlan::existing_targets() const {
 Result<ConversionPlan> plan_conversion(const Model& model, const EncodingPolicy& policy,
                                        const OutputOptions& output) {
   LOBIT_TRY(const Target target, target_of(output));
+  LOBIT_RETURN_IF_ERROR(check_not_itself(model, target, output));
   LOBIT_RETURN_IF_ERROR(check_names(model, target, output));
   LOBIT_TRY(EncodingChoices choices, choose_encodings(model.tensors, policy));
 
   ConversionPlan plan;
   plan.format = target.format;
-  plan.output = output.path;
+  plan.output = output.path.has_filename() ? output.path : output.path.parent_path();
   plan.to_folder = target.folder;
   plan.policy = policy;
   plan.ternary = output.ternary;

@@ -26,8 +26,8 @@ enum class NamePolicy : uint8_t {
 };
 
 struct OutputOptions {
-  // NAME.gguf, NAME.safetensors, or a folder (no suffix), which gets safetensors files and, from a folder,
-  // its configuration and tokenizer.
+  // NAME.gguf, NAME.safetensors, or a folder (there already, without a suffix, or with a '/' at the end),
+  // which gets safetensors files and, from a folder, its configuration and tokenizer.
   std::filesystem::path path;
   // The most bytes of tensor data in one file; 0 for a single file. GGUF and folders only.
   uint64_t split_max_size = 0;
@@ -76,9 +76,9 @@ struct ConversionPlan {
   LOBIT_API std::vector<std::filesystem::path> existing_targets() const;
 };
 
-// kInvalidArgument for an output that is neither of the above or a split that the format lacks; kUnsupported
-// when Hugging Face names would have to become GGUF's (see NamePolicy::kRaw), or the format lacks an
-// encoding; otherwise choose_encodings()'s errors.
+// kInvalidArgument for an output that is neither of the above, the input's own folder, or a split that the
+// format lacks; kUnsupported when Hugging Face names would have to become GGUF's (see NamePolicy::kRaw), or
+// the format lacks an encoding; otherwise choose_encodings()'s errors.
 LOBIT_API Result<ConversionPlan> plan_conversion(const Model& model, const EncodingPolicy& policy,
                                                  const OutputOptions& output);
 

@@ -116,37 +116,44 @@ Json element_to_json(MetadataType type, const char*& at) {
   });
 }
 
-bool json_can_hold(const Json& value) {
-  if (value.is_number_float()) return std::isfinite(value.get<double>());
-  if (value.is_array()) return std::ranges::all_of(value, json_can_hold);
-  return true;
+// False when JSON cannot hold the value.
+bool append_json(const Json& value, std::string& text) {
+  if (value.is_number_float() && !std::isfinite(value.get<double>())) return false;
+  try {
+    text += value.dump();
+    return true;
+  } catch (const nlohmann::json::exception&) {  // invalid UTF-8
+    return false;
+  }
 }
 
 Result<std::string> value_to_json(const std::string& key, const MetadataValue& value) {
-  Json json;
-  json["type"] = metadata_type_name(value.type);
+  std::string text = fmt::format("{{\"type\":\"{}\",", metadata_type_name(value.type));
   const char* at = value.bytes.data();
+  bool written = true;
   if (value.type == MetadataType::kString) {
-    json["value"] = value.bytes;
+    text += "\"value\":";
+    written = append_json(Json(value.bytes), text);
   } else if (value.type == MetadataType::kArray) {
-    json["element"] = metadata_type_name(value.element);
-    Json& list = json["value"] = Json::array();
-    for (uint64_t i = 0; i < value.count; ++i) list.push_back(element_to_json(value.element, at));
+    // One element at a time: a vocabulary as a tree of JSON values takes many times its size.
+    text += fmt::format("\"element\":\"{}\",\"value\":[", metadata_type_name(value.element));
+    for (uint64_t i = 0; i < value.count && written; ++i) {
+      if (i > 0) text.push_back(',');
+      written = append_json(element_to_json(value.element, at), text);
+    }
+    text.push_back(']');
   } else {
-    json["value"] = element_to_json(value.type, at);
+    text += "\"value\":";
+    written = append_json(element_to_json(value.type, at), text);
   }
-  const auto refuse = [&] {
+  if (!written) {
     return fail(
         ErrorCode::kUnsupported,
         fmt::format("metadata '{}': holds a value that safetensors' JSON cannot (not UTF-8, or not finite)",
                     key));
-  };
-  if (!json_can_hold(json["value"])) return refuse();
-  try {
-    return json.dump();
-  } catch (const nlohmann::json::exception&) {  // invalid UTF-8
-    return refuse();
   }
+  text.push_back('}');
+  return text;
 }
 
 std::optional<MetadataType> type_from_name(std::string_view name) {
@@ -226,7 +233,7 @@ Result<Metadata> gguf_to_safetensors(const Metadata& source) {
 Result<Metadata> safetensors_to_gguf(const Metadata& source) {
   Metadata target;
   for (const MetadataEntry& entry : source.entries()) {
-    if (!entry.key.starts_with(kGgufPrefix)) {
+    if (!is_gguf_key(entry.key)) {
       target.append(entry);
       continue;
     }
@@ -244,6 +251,10 @@ void describe_origin(Metadata& metadata, const Provenance& provenance) {
 }
 
 }  // namespace
+
+bool is_gguf_key(std::string_view key) {
+  return key.starts_with(kGgufPrefix);
+}
 
 bool carries_gguf_metadata(const Metadata& metadata) {
   return metadata.find("gguf.general.architecture") != nullptr;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 
 #include "lobit/base/result.h"
 #include "lobit/convert/plan.h"
@@ -17,6 +18,9 @@ struct Provenance {
   Encoding encoding = Encoding::kF32;
   TernaryRule ternary = TernaryRule::kDirect;
 };
+
+// Whether a key of safetensors metadata holds a value of GGUF.
+bool is_gguf_key(std::string_view key);
 
 // Whether a safetensors file was made from a GGUF file by lobit, so that its metadata can become GGUF's
 // again.

@@ -15,6 +15,13 @@ constexpr uint64_t kPage = 4096;
 
 }  // namespace
 
+tl::unexpected<Error> Workers::too_small(uint64_t least, uint64_t limit) {
+  return fail(ErrorCode::kLimit,
+              fmt::format("memory limit {}: too small for this model: the least that works is {} ({} bytes)",
+                          format_bytes(limit), format_bytes(least), least),
+              {.required = least, .available = limit});
+}
+
 uint64_t Workers::least_limit(const WorkersSpec& spec) {
   return spec.held + kThreadBytes + spec.least_bytes;
 }
@@ -24,13 +31,7 @@ Result<Workers> Workers::create(const WorkersSpec& spec) {
   uint64_t bytes = spec.usual_bytes;
   if (spec.memory_limit > 0) {
     const uint64_t least = least_limit(spec);
-    if (spec.memory_limit < least) {
-      return fail(
-          ErrorCode::kLimit,
-          fmt::format("memory limit {}: too small for this model: the least that works is {} ({} bytes)",
-                      format_bytes(spec.memory_limit), format_bytes(least), least),
-          {.required = least, .available = spec.memory_limit});
-    }
+    if (spec.memory_limit < least) return too_small(least, spec.memory_limit);
     const uint64_t free = spec.memory_limit - spec.held;
     threads = static_cast<size_t>(std::min<uint64_t>(threads, free / (kThreadBytes + spec.least_bytes)));
     bytes = std::clamp((free / threads - kThreadBytes) / kPage * kPage, spec.least_bytes, spec.usual_bytes);

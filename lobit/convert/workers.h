@@ -26,6 +26,9 @@ struct Workers {
   // one worker fits.
   static Result<Workers> create(const WorkersSpec& spec);
 
+  // The error for a limit under `least`.
+  static tl::unexpected<Error> too_small(uint64_t least, uint64_t limit);
+
   // The least limit that create() accepts.
   static uint64_t least_limit(const WorkersSpec& spec);
 

@@ -1,6 +1,7 @@
 """Files and folders in and out: metadata, splits, shards, companions, names, the same bytes however it runs."""
 
 import json
+import shlex
 import struct
 
 from support import (
@@ -218,6 +219,14 @@ class SplitGguf(CliTest):
         again = sorted(self.folder.glob("t-*.gguf"))
         self.assertEqual([digest(p) for p in again], [digest(p) for p in parts])
 
+    def test_a_split_file_may_replace_itself(self):
+        parts = self.split()
+        args = ("-o", self.path("s.gguf"), "--to", "q4_0", "--split-max-size", "300KB", "--overwrite")
+        self.ok("convert", parts[0], "-o", self.path("expected.gguf"), "--to", "q4_0")
+        self.ok("convert", parts[0], *args)
+        first = sorted(self.folder.glob("s-00001-of-*.gguf"))[0]
+        self.ok("verify", self.path("expected.gguf"), first)
+
     def test_a_limit_that_holds_everything_makes_one_file(self):
         self.assertEqual(self.split("1GiB", "one.gguf"), [])
         self.assertEqual(digest(self.path("one.gguf")), digest(self.path("whole.gguf")))
@@ -278,6 +287,11 @@ class Folders(CliTest):
         self.assertEqual(list(Safetensors(out / "model.safetensors").tensors), list(self.data))
         self.ok("verify", self.hf, out, "--nmse", "1e-4")
 
+    def test_a_name_with_a_dot_and_a_slash_is_a_folder(self):
+        self.ok("convert", self.hf, "-o", f"{self.path('Llama-3.2-1B')}/", "--to", "bf16", "--verify")
+        self.assertTrue((self.path("Llama-3.2-1B") / "model.safetensors").exists())
+        self.fails(2, "Llama-3.3/", "convert", self.hf, "-o", self.path("Llama-3.3"), "--to", "bf16")
+
     def test_shards_have_an_index_that_is_right(self):
         out = self.path("out/")
         self.ok("convert", self.hf, "-o", f"{out}/", "--to", "q8_0", "--split-max-size", "40KB")
@@ -316,12 +330,17 @@ class Folders(CliTest):
         shards = {p.name for p in out.glob("*.safetensors")}
         self.assertEqual(shards, set(json.loads((out / "model.safetensors.index.json").read_text())["weight_map"].values()))
 
-    def test_a_folder_may_replace_itself(self):
-        before = {p.name: p.read_bytes() for p in self.hf.iterdir() if p.name in self.companions}
-        self.ok("convert", self.hf, "-o", self.hf, "--to", "q8_0", "--overwrite")
-        self.assertEqual(set(self.encodings(self.hf).values()), {"q8_0"})
-        for name, text in before.items():
-            self.assertEqual((self.hf / name).read_bytes(), text)
+    def test_a_folder_cannot_replace_itself(self):
+        before = tree(self.folder)
+        link = self.path("link")
+        link.symlink_to(self.hf)
+        shard = self.hf / "model-00001-of-00002.safetensors"
+        for source, target in ((self.hf, self.hf), (self.hf, f"{self.hf}/"), (self.hf, link), (shard, self.hf)):
+            self.fails(2, "name another", "convert", source, "-o", target, "--to", "q8_0", "--overwrite")
+        self.ok("convert", shard.name, "-o", "part.safetensors", "--to", "q8_0", cwd=self.hf)
+        (self.hf / "part.safetensors").unlink()
+        link.unlink()
+        self.assertEqual(tree(self.folder), before)
 
     def test_folder_to_gguf_is_refused_with_the_reason(self):
         run = self.fails(1, ["--raw-names", "tokenizer"], "convert", self.hf, "-o", self.path("o.gguf"), "--to", "q8_0")
@@ -371,6 +390,21 @@ class Reports(CliTest):
         self.assertEqual(totals["tensors"], len(report["tensors"]))
         copied = sum(t["from"] == t["to"] for t in report["tensors"])
         self.assertEqual(totals["converted"], totals["tensors"] - copied)
+
+    def test_the_command_of_a_report_does_the_same_again(self):
+        source = self.synth("my model.gguf")
+        args = ("--rule", "attn_q|it's=f16", "--keep", "token", "--saturate", "--pure", "--threads", "2")
+        page = ("--report", self.path("r.html"))
+        report = self.json("convert", source, "-o", self.path("a.gguf"), "--rule", "q=q8_0", *args[2:], *page)
+        program, *words = shlex.split(report["command"])
+        self.assertEqual(program, "lobit")
+        before = digest(self.path("a.gguf"))
+        self.path("a.gguf").unlink()
+        self.ok(*words)
+        self.assertEqual(digest(self.path("a.gguf")), before)
+        dry = self.json("convert", source, "-o", self.path("b.gguf"), "--to", "q8_0", *args, "--dry-run")
+        self.assertEqual(shlex.split(dry["command"])[4:], [str(self.path("b.gguf")), "--to", "q8_0",
+            "--rule", "attn_q|it's=f16", "--keep", "token", "--pure", "--saturate", "--threads", "2", "--dry-run"])
 
     def test_the_kept_size_is_the_split_size(self):
         source = self.synth("m.gguf")

@@ -137,6 +137,26 @@ class Interrupted(CliTest):
             target.unlink()
         self.fail("every run was complete before it could be stopped")
 
+    def test_an_input_that_is_cut_short_while_it_is_read(self):
+        source, target = self.path("cut.gguf"), self.path("new.gguf")
+        for _ in range(20):
+            self.synth("cut.gguf", "100MiB", "--overwrite")
+            process = subprocess.Popen(
+                [PROGRAM, "convert", str(source), "-o", str(target), "--to", "q8_0", "--threads", "1"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            while process.poll() is None and not self.partials():
+                pass
+            os.truncate(source, MIB)
+            stderr = process.communicate(timeout=60)[1].decode()
+            if process.returncode != 0:
+                self.assertEqual(process.returncode, 1)
+                self.assertRegex(stderr, r"lobit: error: .*cut\.gguf: ends at \d+")
+                self.assertEqual(os.listdir(self.folder), ["cut.gguf"])
+                return
+            target.unlink()
+        self.fail("every run was complete before its input was cut")
+
     def test_ctrl_c_and_sigterm_end_it_with_a_message(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             code, stderr = self.interrupt(number, "-o", self.path("new.gguf"), "--to", "q8_0")
@@ -273,9 +293,17 @@ class BadInputs(CliTest):
     def test_an_unreadable_input(self):
         source = self.small_model()
         source.chmod(0)
-        if os.geteuid() == 0:
-            self.skipTest("root reads everything")
-        self.refused(source, "Permission denied")
+        options = {}
+        if os.geteuid() == 0:  # root reads everything
+            self.folder.chmod(0o755)
+            options["user"] = 65534
+            try:
+                lobit("--version", **options)
+            except PermissionError:
+                self.skipTest("the program lies where only root may run it")
+        for args in [("inspect", source), ("convert", source, "-o", self.path("o.gguf"), "--to", "f32")]:
+            self.fails(1, ["small.gguf", "Permission denied"], *args, **options)
+        self.fails(1, "o.gguf", "synth", "-o", Path("/proc/1/o.gguf"), "--size", "1MiB", **options)
 
     def test_a_truncated_input(self):
         data = self.synth("m.gguf").read_bytes()

@@ -7,7 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from support import KIB, MIB, PROGRAM, SANITIZED, CliTest, digest, f32_bytes, lobit, main, weights, write_gguf
+from support import KIB, MIB, PROGRAM, SANITIZED, CliTest, Gguf, digest, f32_bytes, lobit, main, weights, write_gguf
 
 # What the kernel rounds, and the allocator's and loader's own pages.
 SLACK = 2 * MIB
@@ -82,6 +82,46 @@ class Peak(CliTest):
             self.ok(*args)
             hashes.add(digest(out))
         self.assertEqual(len(hashes), 1)
+
+
+class LargeHeaders(CliTest):
+    """A vocabulary can be most of the memory that a limit leaves."""
+
+    def setUp(self):
+        super().setUp()
+        words = [f"token number {i} with text" for i in range(400_000)]
+        metadata = [("general.architecture", "string", "llama"), ("tokenizer.ggml.tokens", "array", ("string", words))]
+        data = f32_bytes(weights(1024)) * 64
+        self.source = write_gguf(self.path("m.gguf"), [(f"t{i}.weight", (64, 1024), 0, data) for i in range(4)], metadata)
+
+    def least(self, *args):
+        return self.json(*args, "--memory-limit", "1KiB", code=3)["error"]["detail"]["required"]
+
+    @unittest.skipIf(SANITIZED, "sanitizers hold memory of their own")
+    def test_the_least_that_is_named_is_kept(self):
+        start = self.json("convert", self.small_model(), "-o", self.path("x.gguf"), "--to", "q8_0", "--dry-run")["peak_rss"]
+        header = self.source.stat().st_size - MIB
+        for name, extra in (("o.gguf", ()), ("o.safetensors", ()), ("s.gguf", ("--split-max-size", "200KB"))):
+            args = ("convert", self.source, "-o", self.path(name), "--to", "q8_0", *extra)
+            least = self.least(*args)
+            with self.subTest(name):
+                self.assertLess(least, 8 * header + 16 * MIB)
+                report = self.json(*args, "--memory-limit", least)
+                self.assertLess(report["peak_rss"], start + least + SLACK)
+        back = ("convert", self.path("o.safetensors"), "-o", self.path("back.gguf"), "--keep", ".")
+        least = self.least(*back)
+        self.assertLess(self.json(*back, "--memory-limit", least)["peak_rss"], start + least + SLACK)
+        self.ok("verify", self.path("o.gguf"), self.path("back.gguf"))
+
+    def test_shards_do_not_repeat_it(self):
+        self.ok("convert", self.source, "-o", self.path("out"), "--to", "q8_0", "--split-max-size", "200KB")
+        sizes = sorted(p.stat().st_size for p in self.path("out").glob("*.safetensors"))
+        self.assertEqual(len(sizes), 2)
+        self.assertLess(sizes[0], MIB)
+        self.assertGreater(sizes[1], 8 * MIB)
+        self.ok("convert", self.path("out"), "-o", self.path("back.gguf"), "--keep", ".")
+        self.ok("convert", self.source, "-o", self.path("o.gguf"), "--to", "q8_0")
+        self.assertEqual(Gguf(self.path("back.gguf")).metadata, Gguf(self.path("o.gguf")).metadata)
 
 
 class TooSmall(CliTest):

@@ -198,7 +198,8 @@ class Rules(CliTest):
         for rule, says in {
             "attn_q": "expected REGEX=ENCODING",
             "=q8_0": "expected REGEX=ENCODING",
-            "attn_q=q9_9": "q9_9",
+            "attn_q=zzzzzz": "'zzzzzz'",
+            "attn_q=q8_O": "did you mean q8_0?",
             "attn_(q=q8_0": "attn_(q",
         }.items():
             with self.subTest(rule):

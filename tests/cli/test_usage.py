@@ -287,6 +287,7 @@ class Terminal(CliTest):
         code, shown = self.on_a_terminal("convert", source, "-o", self.path("o.gguf"), "--to", "tq2_0", "--threads", 1)
         self.assertEqual(code, 0)
         self.assertRegex(shown, r"convert +\d+%  [\d.]+ [KM]?i?B of [\d.]+ MiB  [\d.]+ GB/s  \d+ s left")
+        self.assertRegex(shown, r"left  (blk\.\d+|token_embd|output)")
         self.assertTrue(shown.endswith("\r\x1b[K"), "the line is gone at the end")
 
     def test_nothing_is_shown_when_it_is_no_terminal(self):
