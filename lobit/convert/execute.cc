@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // How far ahead of the chunk being converted the system is asked to read.
-constexpr uint64_t kReadAhead = 16 << 20;
+constexpr uint64_t kReadAhead = 32 << 20;
 
 // One conversion on its way. Created, run once, dropped; on the way out unfinished files remove themselves.
 class Execution {

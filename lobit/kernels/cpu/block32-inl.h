@@ -13,7 +13,7 @@
 #include <cstring>
 
 #include "lobit/dtype/block.h"
-#include "lobit/kernels/cpu/common-inl.h"
+#include "lobit/kernels/cpu/decode-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lobit::kernels::HWY_NAMESPACE {
@@ -169,34 +169,6 @@ EncodeFn encoder_from(Encoding from) {
   if (from == Encoding::kF16) return encode_blocks<Codec, Encoding::kF16>;
   if (from == Encoding::kBF16) return encode_blocks<Codec, Encoding::kBF16>;
   return nullptr;
-}
-
-// The F16 at `bytes` in all lanes as F32.
-HWY_INLINE VF broadcast_half(const uint8_t* bytes) {
-  uint16_t bits;
-  std::memcpy(&bits, bytes, sizeof(bits));
-  return f16_to_f32(hn::Set(DU16(), bits));
-}
-
-template <class Codec, bool kPastCaches>
-HWY_INLINE void decode_all(const uint8_t* in, float* values, size_t count) {
-  for (size_t i = 0; i < count; i += kBlock, in += sizeof(typename Codec::Block)) {
-    Codec::template decode<kPastCaches>(in, values + i);
-  }
-}
-
-// DecodeFn of `Codec`, which has
-//   Block
-//   template <bool kPastCaches> static void decode(const uint8_t* block, float* values)
-template <class Codec>
-void decode_blocks(const void* blocks, float* values, size_t count) {
-  const auto* in = static_cast<const uint8_t*>(blocks);
-  if (writes_past_caches(values, count)) {
-    decode_all<Codec, true>(in, values, count);
-    hwy::FlushStream();
-  } else {
-    decode_all<Codec, false>(in, values, count);
-  }
 }
 
 #endif  // LOBIT_HAS_VECTORS

@@ -225,6 +225,15 @@ HWY_INLINE hn::Vec<hn::FixedTag<T, 16>> pack_bytes(const VI* lanes) {
 #endif
 }
 
+#else   // the lookups of every family
+namespace {
+[[maybe_unused]] EncodeFn find_encoder(Encoding, Encoding) {
+  return nullptr;
+}
+[[maybe_unused]] DecodeFn find_decoder(Encoding) {
+  return nullptr;
+}
+}  // namespace
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace lobit::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -1,4 +1,4 @@
-// The frame of the decoders whose block is not 32 values. Included once per target.
+// The frame of the block decoders. Included once per target.
 #if defined(LOBIT_KERNELS_CPU_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOBIT_KERNELS_CPU_DECODE_INL_H_
 #undef LOBIT_KERNELS_CPU_DECODE_INL_H_

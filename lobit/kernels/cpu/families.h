@@ -25,3 +25,16 @@ DecodeFn q1_decoder(Encoding from);
 DecodeFn kquant_decoder(Encoding from);
 
 }  // namespace lobit::kernels
+
+// The ends of a family's file, within HWY_ONCE and namespace lobit::kernels: NAME_encoder and NAME_decoder
+// ask the find_encoder and find_decoder of the Highway target in use.
+#define LOBIT_EXPORT_ENCODER(NAME)                       \
+  HWY_EXPORT(find_encoder);                              \
+  EncodeFn NAME##_encoder(Encoding from, Encoding to) {  \
+    return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to); \
+  }
+#define LOBIT_EXPORT_DECODER(NAME)                   \
+  HWY_EXPORT(find_decoder);                          \
+  DecodeFn NAME##_decoder(Encoding from) {           \
+    return HWY_DYNAMIC_DISPATCH(find_decoder)(from); \
+  }

@@ -104,13 +104,6 @@ DecodeFn find_decoder(Encoding from) {
   return nullptr;
 }
 
-#else
-EncodeFn find_encoder(Encoding, Encoding) {
-  return nullptr;
-}
-DecodeFn find_decoder(Encoding) {
-  return nullptr;
-}
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace
 }  // namespace lobit::kernels::HWY_NAMESPACE
@@ -119,16 +112,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lobit::kernels {
 
-HWY_EXPORT(find_encoder);
-HWY_EXPORT(find_decoder);
-
-EncodeFn float16_encoder(Encoding from, Encoding to) {
-  return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to);
-}
-
-DecodeFn float16_decoder(Encoding from) {
-  return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
-}
+LOBIT_EXPORT_ENCODER(float16)
+LOBIT_EXPORT_DECODER(float16)
 
 }  // namespace lobit::kernels
 #endif  // HWY_ONCE

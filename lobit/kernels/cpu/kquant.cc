@@ -224,10 +224,6 @@ DecodeFn find_decoder(Encoding from) {
   }
 }
 
-#else
-DecodeFn find_decoder(Encoding) {
-  return nullptr;
-}
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace
 }  // namespace lobit::kernels::HWY_NAMESPACE
@@ -236,11 +232,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lobit::kernels {
 
-HWY_EXPORT(find_decoder);
-
-DecodeFn kquant_decoder(Encoding from) {
-  return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
-}
+LOBIT_EXPORT_DECODER(kquant)
 
 }  // namespace lobit::kernels
 #endif  // HWY_ONCE

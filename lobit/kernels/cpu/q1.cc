@@ -156,13 +156,6 @@ DecodeFn find_decoder(Encoding from) {
   return from == Encoding::kQ1_0 ? decode_blocks<Q1_0Decoder> : nullptr;
 }
 
-#else
-EncodeFn find_encoder(Encoding, Encoding) {
-  return nullptr;
-}
-DecodeFn find_decoder(Encoding) {
-  return nullptr;
-}
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace
 }  // namespace lobit::kernels::HWY_NAMESPACE
@@ -171,16 +164,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lobit::kernels {
 
-HWY_EXPORT(find_encoder);
-HWY_EXPORT(find_decoder);
-
-EncodeFn q1_encoder(Encoding from, Encoding to) {
-  return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to);
-}
-
-DecodeFn q1_decoder(Encoding from) {
-  return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
-}
+LOBIT_EXPORT_ENCODER(q1)
+LOBIT_EXPORT_DECODER(q1)
 
 }  // namespace lobit::kernels
 #endif  // HWY_ONCE

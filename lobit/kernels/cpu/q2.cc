@@ -98,13 +98,6 @@ DecodeFn find_decoder(Encoding from) {
   return from == Encoding::kQ2_0 ? decode_blocks<Q2_0Decoder> : nullptr;
 }
 
-#else
-EncodeFn find_encoder(Encoding, Encoding) {
-  return nullptr;
-}
-DecodeFn find_decoder(Encoding) {
-  return nullptr;
-}
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace
 }  // namespace lobit::kernels::HWY_NAMESPACE
@@ -113,16 +106,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lobit::kernels {
 
-HWY_EXPORT(find_encoder);
-HWY_EXPORT(find_decoder);
-
-EncodeFn q2_encoder(Encoding from, Encoding to) {
-  return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to);
-}
-
-DecodeFn q2_decoder(Encoding from) {
-  return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
-}
+LOBIT_EXPORT_ENCODER(q2)
+LOBIT_EXPORT_DECODER(q2)
 
 }  // namespace lobit::kernels
 #endif  // HWY_ONCE

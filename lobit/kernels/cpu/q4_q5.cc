@@ -67,6 +67,7 @@ HWY_INLINE VI load_codes(const uint8_t* block, size_t first) {
 template <class BlockType, Encoding kTo>
 struct Symmetric {
   using Block = BlockType;
+  static constexpr size_t kValues = kBlock;
   static constexpr Encoding kEncoding = kTo;
   static constexpr int kZero = (kTopCode<Block> + 1) / 2;
 
@@ -141,6 +142,7 @@ HWY_INLINE Ranges group_ranges(const void* values, size_t index) {
 template <class BlockType, Encoding kTo>
 struct Affine {
   using Block = BlockType;
+  static constexpr size_t kValues = kBlock;
   static constexpr Encoding kEncoding = kTo;
 
   template <Encoding kFrom>
@@ -208,13 +210,6 @@ DecodeFn find_decoder(Encoding from) {
   return nullptr;
 }
 
-#else
-EncodeFn find_encoder(Encoding, Encoding) {
-  return nullptr;
-}
-DecodeFn find_decoder(Encoding) {
-  return nullptr;
-}
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace
 }  // namespace lobit::kernels::HWY_NAMESPACE
@@ -223,16 +218,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lobit::kernels {
 
-HWY_EXPORT(find_encoder);
-HWY_EXPORT(find_decoder);
-
-EncodeFn q4_q5_encoder(Encoding from, Encoding to) {
-  return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to);
-}
-
-DecodeFn q4_q5_decoder(Encoding from) {
-  return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
-}
+LOBIT_EXPORT_ENCODER(q4_q5)
+LOBIT_EXPORT_DECODER(q4_q5)
 
 }  // namespace lobit::kernels
 #endif  // HWY_ONCE

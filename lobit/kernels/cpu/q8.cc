@@ -15,6 +15,7 @@ namespace {
 
 struct Q8_0 {
   using Block = BlockQ8_0;
+  static constexpr size_t kValues = kBlock;
   static constexpr Encoding kEncoding = Encoding::kQ8_0;
 
   template <Encoding kFrom>
@@ -61,13 +62,6 @@ DecodeFn find_decoder(Encoding from) {
   return from == Encoding::kQ8_0 ? decode_blocks<Q8_0> : nullptr;
 }
 
-#else
-EncodeFn find_encoder(Encoding, Encoding) {
-  return nullptr;
-}
-DecodeFn find_decoder(Encoding) {
-  return nullptr;
-}
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace
 }  // namespace lobit::kernels::HWY_NAMESPACE
@@ -76,16 +70,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lobit::kernels {
 
-HWY_EXPORT(find_encoder);
-HWY_EXPORT(find_decoder);
-
-EncodeFn q8_encoder(Encoding from, Encoding to) {
-  return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to);
-}
-
-DecodeFn q8_decoder(Encoding from) {
-  return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
-}
+LOBIT_EXPORT_ENCODER(q8)
+LOBIT_EXPORT_DECODER(q8)
 
 }  // namespace lobit::kernels
 #endif  // HWY_ONCE

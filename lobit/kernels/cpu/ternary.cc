@@ -230,12 +230,6 @@ DecodeFn find_decoder(Encoding from) {
 }
 
 #else
-EncodeFn find_encoder(Encoding, Encoding) {
-  return nullptr;
-}
-DecodeFn find_decoder(Encoding) {
-  return nullptr;
-}
 ValidBlocksFn find_valid_blocks() {
   return nullptr;
 }
@@ -247,17 +241,10 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lobit::kernels {
 
-HWY_EXPORT(find_encoder);
-HWY_EXPORT(find_decoder);
 HWY_EXPORT(find_valid_blocks);
 
-EncodeFn ternary_encoder(Encoding from, Encoding to) {
-  return HWY_DYNAMIC_DISPATCH(find_encoder)(from, to);
-}
-
-DecodeFn ternary_decoder(Encoding from) {
-  return HWY_DYNAMIC_DISPATCH(find_decoder)(from);
-}
+LOBIT_EXPORT_ENCODER(ternary)
+LOBIT_EXPORT_DECODER(ternary)
 
 ValidBlocksFn tq2_0_valid_blocks() {
   return HWY_DYNAMIC_DISPATCH(find_valid_blocks)();
