@@ -1,11 +1,12 @@
+#include <algorithm>
 #include <new>
+#include <string_view>
 
 #include <fmt/format.h>
 
 #include "lobit/base/fp_env.h"
 #include "lobit/base/version.h"
 #include "lobit/cli/command.h"
-#include "lobit/report/text.h"
 
 namespace lobit::cli {
 namespace {
@@ -25,7 +26,8 @@ constexpr const char* kFooter =
 // CLI11's message, and what the first argument was probably meant to be.
 int usage_error(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-  tell(fmt::format("lobit: error: {}\n", printable(error.what())));
+  const bool json = std::any_of(argv, argv + argc, [](std::string_view word) { return word == "--json"; });
+  report_error({ErrorCode::kInvalidArgument, error.what(), {}}, json);
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
   if (argc > 1 && app.get_subcommands().empty()) {

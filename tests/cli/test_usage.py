@@ -119,6 +119,9 @@ class Json(CliTest):
             self.assertEqual(error["schema"], "lobit.error.v1")
             self.assertTrue(error["error"]["code"])
             self.assertIn(error["error"]["message"], lobit(*args).err)
+        for args in (("covnert",), ("inspect",), ("synth", "--nope"), ("convert", absent, "--to", "q8_0")):
+            error = self.json(*args, code=2)
+            self.assertEqual((error["schema"], error["error"]["code"]), ("lobit.error.v1", "invalid argument"))
 
     def test_hostile_names_stay_valid_json(self):
         source = hostile_model(self)
