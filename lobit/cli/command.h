@@ -1,5 +1,5 @@
-// What the commands share: their registration, sizes and names as arguments, errors as exit codes, progress on the
-// terminal, and Ctrl-C as a stop request.
+// What the commands share: their registration, sizes and names as arguments, errors as exit codes, progress
+// on the terminal, and Ctrl-C as a stop request.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +44,8 @@ void tell(std::string_view text);
 // Writes `text` to stdout; kIo when that fails (a full disk, a closed pipe).
 Status print(std::string_view text);
 
-// A line on stderr that shows how far an operation is, when stderr is a terminal; nothing otherwise. Gone when the
-// object is.
+// A line on stderr that shows how far an operation is, when stderr is a terminal; nothing otherwise. Gone
+// when the object is.
 class ProgressLine {
  public:
   explicit ProgressLine(std::string_view verb);
@@ -69,8 +69,8 @@ class ProgressLine {
 void hold_standard_streams();
 
 // Makes a closed pipe and a size limit errors of the write that meets them instead of the program's end, and
-// turns SIGINT and SIGTERM into stop requests from here on: the operation ends, removes what it wrote and returns
-// kCancelled. A second signal ends the program at once. Call it before any thread starts.
+// turns SIGINT and SIGTERM into stop requests from here on: the operation ends, removes what it wrote and
+// returns kCancelled. A second signal ends the program at once. Call it before any thread starts.
 void catch_signals();
 
 // Columns of the terminal on stdout; 0 when it is none, so that tables are not cut.

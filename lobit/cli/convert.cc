@@ -22,17 +22,20 @@ namespace lobit::cli {
 namespace {
 
 constexpr const char* kFooter =
-    "ENCODING: f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_0 q1_0 tq2_0 tq1_0, or a dtype that means its default:\n"
+    "ENCODING: f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_0 q1_0 tq2_0 tq1_0, or a dtype that means its "
+    "default:\n"
     "i8 (q8_0), i4 (q4_0), i2 (q2_0), i1 (q1_0), bitnet158 (tq2_0).\n"
     "\n"
-    "1-D tensors, norms and routers become f32; embeddings and the output q8_0 when ENCODING has fewer than 8 bits.\n"
+    "1-D tensors, norms and routers become f32; embeddings and the output q8_0 when ENCODING has fewer than "
+    "8 bits.\n"
     "Where ENCODING's block does not divide a tensor's rows: tq1_0, tq2_0, q1_0 -> q2_0 -> q4_0 -> f16.\n"
     "\n"
     "Examples:\n"
     "  lobit convert model.gguf -o small.gguf --to tq2_0 --memory-limit 64MiB\n"
     "  lobit convert hf-folder/ -o out-folder --to bf16 --split-max-size 4GiB\n"
     "  lobit convert model.gguf -o mixed.gguf --to q4_0 --rule 'ffn_down=q8_0' --keep '^output' --verify\n"
-    "  lobit convert model.safetensors -o small.safetensors --to bitnet158 --ternary absmean --report out.html\n"
+    "  lobit convert model.safetensors -o small.safetensors --to bitnet158 --ternary absmean --report "
+    "out.html\n"
     "  lobit convert model.gguf -o small.gguf --to i4 --dry-run";
 
 struct Arguments {
@@ -59,7 +62,8 @@ struct Arguments {
 
 // The command that does this again, as a shell reads it.
 std::string command_line(const Arguments& args) {
-  std::string line = fmt::format("lobit convert {} -o {}", shell_quoted(args.input), shell_quoted(args.output));
+  std::string line =
+      fmt::format("lobit convert {} -o {}", shell_quoted(args.input), shell_quoted(args.output));
   const auto option = [&](std::string_view name, const std::string& value) {
     if (!value.empty()) line += fmt::format(" {} {}", name, shell_quoted(value));
   };
@@ -191,7 +195,8 @@ Status add_errors(const Model& model, const ConversionPlan& plan, const ExecuteO
     const TensorComparison& c = comparisons[i];
     const bool measured = c.status == ComparisonStatus::kMeasured || c.status == ComparisonStatus::kIdentical;
     if (!measured || i >= report.tensors.size() || report.tensors[i].name != c.name) {
-      return fail(ErrorCode::kDataLoss, fmt::format("verification: tensor '{}': not found as it was written", c.name));
+      return fail(ErrorCode::kDataLoss,
+                  fmt::format("verification: tensor '{}': not found as it was written", c.name));
     }
     const Distortion d = distortion(c.error);
     report.tensors[i].sqnr_db = d.sqnr_db;
@@ -209,19 +214,21 @@ Status add_errors(const Model& model, const ConversionPlan& plan, const ExecuteO
 Status check_verification_fits(const Model& model, uint64_t memory_limit) {
   const uint64_t least = least_comparison_limit(model);
   if (memory_limit == 0 || memory_limit >= least) return {};
-  return fail(ErrorCode::kLimit,
-              fmt::format("memory limit {}: too small to measure the errors of this model: the least that works is {} "
-                          "({} bytes)",
-                          format_bytes(memory_limit), format_bytes(least), least),
-              {.required = least, .available = memory_limit});
+  return fail(
+      ErrorCode::kLimit,
+      fmt::format(
+          "memory limit {}: too small to measure the errors of this model: the least that works is {} "
+          "({} bytes)",
+          format_bytes(memory_limit), format_bytes(least), least),
+      {.required = least, .available = memory_limit});
 }
 
 void warn_about_rules(const ConversionPlan& plan) {
   for (size_t i = 0; i < plan.rule_matches.size(); ++i) {
     const EncodingRule& rule = plan.policy.rules[i];
     const size_t matches = plan.rule_matches[i];
-    tell(fmt::format("lobit: rule '{}={}': {} {}\n", printable(rule.pattern), encoding_name(rule.encoding), matches,
-                     matches == 1 ? "tensor" : "tensors"));
+    tell(fmt::format("lobit: rule '{}={}': {} {}\n", printable(rule.pattern), encoding_name(rule.encoding),
+                     matches, matches == 1 ? "tensor" : "tensors"));
   }
 }
 
@@ -263,23 +270,29 @@ Result<int> convert(const Arguments& args) {
 }  // namespace
 
 void add_convert(CLI::App& app, Command& chosen) {
-  CLI::App* command = app.add_subcommand("convert", "Convert a model file or folder to another encoding or format");
+  CLI::App* command =
+      app.add_subcommand("convert", "Convert a model file or folder to another encoding or format");
   command->footer(kFooter);
   const auto args = std::make_shared<Arguments>();
-  command->add_option("IN", args->input, "GGUF file (a split one: its first part), safetensors file or folder")
+  command
+      ->add_option("IN", args->input, "GGUF file (a split one: its first part), safetensors file or folder")
       ->required();
   command->add_option("-o,--output", args->output, "NAME.gguf, NAME.safetensors or a folder")->required();
   command->add_option("--to", args->to, "Encoding of the matrices")->type_name("ENCODING");
-  command->add_option("--rule", args->rules, "Tensors whose name REGEX finds get ENCODING; the first match wins")
+  command
+      ->add_option("--rule", args->rules, "Tensors whose name REGEX finds get ENCODING; the first match wins")
       ->type_name("REGEX=ENCODING")
       ->allow_extra_args(false);
   command->add_option("--keep", args->keep, "Tensors whose name REGEX finds are copied as they are")
       ->type_name("REGEX")
       ->allow_extra_args(false);
   command->add_flag("--pure", args->pure, "Every tensor with 2 or more dimensions gets ENCODING");
-  command->add_option("--ternary", args->ternary, "Ternary scale: direct (each block's maximum) or absmean (BitNet's)")
+  command
+      ->add_option("--ternary", args->ternary,
+                   "Ternary scale: direct (each block's maximum) or absmean (BitNet's)")
       ->check(CLI::IsMember({"direct", "absmean"}));
-  command->add_flag("--saturate", args->saturate, "Store the nearest value where one does not fit, instead of failing");
+  command->add_flag("--saturate", args->saturate,
+                    "Store the nearest value where one does not fit, instead of failing");
   command->add_option("--split-max-size", args->split_max_size, "Most tensor bytes in one output file")
       ->type_name("SIZE");
   command->add_option("--memory-limit", args->memory_limit, "Most memory to hold: 64MiB, 1.5GiB, 50%")
@@ -287,7 +300,8 @@ void add_convert(CLI::App& app, Command& chosen) {
   command->add_option("--threads", args->threads, "Worker threads; default: one for each processor")
       ->check(CLI::Range(1, 1024));
   command->add_flag("--raw-names", args->raw_names, "Write Hugging Face names into a GGUF file as they are");
-  command->add_flag("--dry-run", args->dry_run, "Show what would be written, tensor by tensor; write nothing");
+  command->add_flag("--dry-run", args->dry_run,
+                    "Show what would be written, tensor by tensor; write nothing");
   command->add_flag("--overwrite", args->overwrite, "Replace existing files");
   command->add_flag("--verify", args->verify, "Read back what was written and measure its error");
   command->add_flag("--sync", args->sync, "Flush to the disk before success is reported");

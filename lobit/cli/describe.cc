@@ -28,6 +28,8 @@ std::string shell_quoted(std::string_view word) {
   return quoted + "'";
 }
 
-std::string hash_text(uint64_t hash) { return fmt::format("{:016x}", hash); }
+std::string hash_text(uint64_t hash) {
+  return fmt::format("{:016x}", hash);
+}
 
 }  // namespace lobit::cli

@@ -90,7 +90,8 @@ Result<int> inspect(const Arguments& args) {
   }
   const bool every = args.tensors || args.stats;
   const ReportDetail detail = every ? ReportDetail::kTensors : ReportDetail::kSummary;
-  LOBIT_RETURN_IF_ERROR(print(args.json ? to_json(report) + "\n" : to_text(report, {detail, terminal_width()})));
+  LOBIT_RETURN_IF_ERROR(
+      print(args.json ? to_json(report) + "\n" : to_text(report, {detail, terminal_width()})));
   return kOk;
 }
 
@@ -102,8 +103,10 @@ void add_inspect(CLI::App& app, Command& chosen) {
   const auto args = std::make_shared<Arguments>();
   command->add_option("IN", args->input, "GGUF file, safetensors file or folder")->required();
   command->add_flag("--tensors", args->tensors, "A line for every tensor, not only for every layer");
-  command->add_flag("--stats", args->stats, "Read the values: minimum, maximum, mean, deviation, zeros, NaN, Inf");
-  command->add_option("--memory-limit", args->memory_limit, "Most memory to hold with --stats")->type_name("SIZE");
+  command->add_flag("--stats", args->stats,
+                    "Read the values: minimum, maximum, mean, deviation, zeros, NaN, Inf");
+  command->add_option("--memory-limit", args->memory_limit, "Most memory to hold with --stats")
+      ->type_name("SIZE");
   command->add_option("--threads", args->threads, "Worker threads with --stats")->check(CLI::Range(1, 1024));
   command->add_option("--report", args->report, "Write it as a page")->type_name("FILE.html");
   command->add_flag("--json", args->json, "Print it as JSON");

@@ -21,7 +21,8 @@ constexpr const char* kFooter =
     "  lobit verify model.gguf small.gguf\n"
     "  lobit synth -o trial.gguf --size 1GiB\n"
     "\n"
-    "`lobit COMMAND --help` explains a command. Exit codes: 0 ok, 1 failed, 2 usage, 3 does not fit the limit.";
+    "`lobit COMMAND --help` explains a command. Exit codes: 0 ok, 1 failed, 2 usage, 3 does not fit the "
+    "limit.";
 
 // CLI11's message, and what the first argument was probably meant to be.
 int usage_error(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {

@@ -13,7 +13,8 @@ namespace lobit::cli {
 namespace {
 
 constexpr const char* kFooter =
-    "Without a tolerance, B must hold the same values as A. With --nmse or --max-abs, tensors within them count as\n"
+    "Without a tolerance, B must hold the same values as A. With --nmse or --max-abs, tensors within them "
+    "count as\n"
     "the same. Exit code 0: all the same; 1: some differ or are missing.\n"
     "\n"
     "Examples:\n"
@@ -107,7 +108,8 @@ Result<int> verify(const Arguments& args) {
     LOBIT_RETURN_IF_ERROR(write_file(args.report, std::as_bytes(std::span(page))));
   }
   const ReportDetail detail = args.tensors ? ReportDetail::kTensors : ReportDetail::kSummary;
-  LOBIT_RETURN_IF_ERROR(print(args.json ? to_json(report) + "\n" : to_text(report, {detail, terminal_width()})));
+  LOBIT_RETURN_IF_ERROR(
+      print(args.json ? to_json(report) + "\n" : to_text(report, {detail, terminal_width()})));
   return totals(report).equal() ? kOk : kFailed;
 }
 
@@ -119,8 +121,9 @@ void add_verify(CLI::App& app, Command& chosen) {
   const auto args = std::make_shared<Arguments>();
   command->add_option("A", args->a, "The original")->required();
   command->add_option("B", args->b, "What is compared with it")->required();
-  CLI::Option* nmse = command->add_option("--nmse", args->nmse, "Largest error energy over signal energy allowed")
-                          ->check(CLI::NonNegativeNumber);
+  CLI::Option* nmse =
+      command->add_option("--nmse", args->nmse, "Largest error energy over signal energy allowed")
+          ->check(CLI::NonNegativeNumber);
   CLI::Option* max_abs = command->add_option("--max-abs", args->max_abs, "Largest absolute error allowed")
                              ->check(CLI::NonNegativeNumber);
   command->add_option("--memory-limit", args->memory_limit, "Most memory to hold")->type_name("SIZE");

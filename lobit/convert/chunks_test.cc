@@ -22,7 +22,7 @@ ThreadPool pool_of(size_t threads) {
 TEST(ForEachChunk, CoversEveryElementOnce) {
   const std::vector<ChunkedItem> items{
       {"a", 10, 4, 40}, {"empty", 0, 4, 0}, {"b", 8, 4, 8}, {"c", 1, 100, 4}};
-  for (const size_t threads : {1, 2, 8}) {
+  for (const size_t threads : {size_t{1}, size_t{2}, size_t{8}}) {
     ThreadPool pool = pool_of(threads);
     std::mutex mutex;
     std::map<size_t, std::vector<bool>> seen;

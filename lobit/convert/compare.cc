@@ -6,6 +6,7 @@
 
 #include <xxhash.h>
 
+#include "lobit/base/fp_env.h"
 #include "lobit/convert/budget.h"
 #include "lobit/convert/buffer.h"
 #include "lobit/convert/recode.h"
@@ -175,6 +176,7 @@ uint64_t least_comparison_limit(const Model& model) {
 
 Result<std::vector<TensorComparison>> compare_models(const Model& a, const Model& b,
                                                      const CompareOptions& options) {
+  const ScopedFpEnv fp_env;
   return Comparison(a, b, options).run();
 }
 

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "lobit/base/check.h"
+#include "lobit/base/fp_env.h"
 #include "lobit/convert/absmean.h"
 #include "lobit/convert/budget.h"
 #include "lobit/convert/recode.h"
@@ -256,6 +257,7 @@ class Execution {
 
 Result<ConversionResult> execute(const Model& model, const ConversionPlan& plan,
                                  const ExecuteOptions& options) {
+  const ScopedFpEnv fp_env;
   return Execution(model, plan, options).run();
 }
 

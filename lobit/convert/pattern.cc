@@ -67,7 +67,8 @@ Result<bool> Pattern::found_in(std::string_view subject) const {
                                  subject.size(), 0, 0, compiled_->data, compiled_->context);
   if (result >= 0) return true;
   if (result == PCRE2_ERROR_NOMATCH) return false;
-  return fail(ErrorCode::kLimit, fmt::format("pattern '{}': takes too many steps on '{}'", text_, subject));
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("pattern '{}': takes too many steps on '{}'", text_, subject));
 }
 
 }  // namespace lobit

@@ -19,7 +19,7 @@ class Pattern {
   Pattern& operator=(Pattern&&) noexcept;
   ~Pattern();
 
-  // Whether the pattern is found anywhere in `subject`. kLimit when that takes too many steps.
+  // Whether the pattern is found anywhere in `subject`. kInvalidArgument when that takes too many steps.
   Result<bool> found_in(std::string_view subject) const;
 
  private:

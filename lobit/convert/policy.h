@@ -68,9 +68,8 @@ struct EncodingChoices {
 };
 
 // kInvalidArgument: nothing is asked for, a pattern does not compile, or a rule or keep pattern matches
-// nothing, or a rule's encoding does not divide the rows. kUnsupported: an encoding that lobit cannot write,
-// or a tensor that it cannot decode (keep it instead). kLimit: a pattern needs more steps than are granted to
-// one name.
+// nothing or takes too many steps on a name, or a rule's encoding does not divide the rows. kUnsupported: an
+// encoding that lobit cannot write, or a tensor that it cannot decode (keep it instead).
 LOBIT_API Result<EncodingChoices> choose_encodings(std::span<const TensorEntry> tensors,
                                                    const EncodingPolicy& policy);
 

@@ -105,7 +105,7 @@ TEST(ChooseEncodings, WhatCannotBeDecodedMustBeKept) {
 TEST(ChooseEncodings, APatternThatBacktracksWithoutEndIsStopped) {
   const std::vector<TensorEntry> tensors{tensor(std::string(40, 'a') + "!", {2, 256})};
   EXPECT_THAT(choose_encodings(tensors, {.to = Encoding::kQ8_0, .rules = {{"^(a+)+$", Encoding::kF16}}}),
-              fails_with(ErrorCode::kLimit));
+              fails_with(ErrorCode::kInvalidArgument));
 }
 
 TEST(EncodingRule, IsSplitAtItsLastEqualsSign) {
@@ -124,8 +124,7 @@ TEST(Describe, NamesTheReason) {
   const auto choices = choose_encodings(tensors, policy);
   ASSERT_THAT(choices, is_ok());
   EXPECT_EQ(describe(choices->tensors[2], policy, tensors[2]), "rule 'attn_q'");
-  EXPECT_EQ(describe(choices->tensors[4], policy, tensors[4]),
-            "rows of 100 do not divide by tq2_0's 256");
+  EXPECT_EQ(describe(choices->tensors[4], policy, tensors[4]), "rows of 100 do not divide by tq2_0's 256");
   EXPECT_EQ(describe(choices->tensors[5], policy, tensors[5]), "");
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lobit/base/fp_env.h"
 #include "lobit/convert/recode.h"
 #include "lobit/convert/runs.h"
 #include "lobit/convert/workers.h"
@@ -34,6 +35,7 @@ ValueSummary summary(const kernels::ValueStats& sums) {
 
 Result<std::vector<std::optional<ValueSummary>>> model_statistics(const Model& model,
                                                                   const StatisticsOptions& options) {
+  const ScopedFpEnv fp_env;
   std::vector<ChunkedItem> items;
   std::vector<uint64_t> first_run;
   uint64_t runs = 0;

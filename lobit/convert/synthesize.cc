@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "lobit/base/bytes.h"
+#include "lobit/base/fp_env.h"
 #include "lobit/convert/budget.h"
 #include "lobit/convert/weight_table.h"
 #include "lobit/convert/workers.h"
@@ -219,6 +220,7 @@ Result<SynthesizedShape> synthesized_shape(const SynthesizeOptions& options) {
 }
 
 Result<SynthesizedShape> synthesize(const std::filesystem::path& target, const SynthesizeOptions& options) {
+  const ScopedFpEnv fp_env;
   const bool gguf = target.extension() == ".gguf";
   if (!gguf && target.extension() != ".safetensors") {
     return fail(ErrorCode::kInvalidArgument,

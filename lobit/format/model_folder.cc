@@ -10,6 +10,7 @@
 #include "lobit/base/utf8.h"
 #include "lobit/format/model_internal.h"
 #include "lobit/format/safetensors.h"
+#include "lobit/format/split.h"
 
 namespace lobit::model {
 namespace {
@@ -101,6 +102,29 @@ Status add_indexed_files(Model& model) {
                           lobit::quoted(missing->first), lobit::quoted(missing->second)));
 }
 
+// Files named as parts ("model-00002-of-00005.safetensors") are a model only together: what an interrupted
+// copy left must not be taken for one.
+Status check_all_parts(const std::filesystem::path& folder, const std::vector<std::string>& names) {
+  std::map<std::pair<std::string, uint32_t>, std::set<uint32_t>> sets;
+  for (const std::string& name : names) {
+    const auto part = parse_split_part_name(std::filesystem::path(name).replace_extension(".gguf").native());
+    if (part) sets[{part->stem, part->count}].insert(part->number);
+  }
+  for (const auto& [set, numbers] : sets) {
+    const auto& [stem, count] = set;
+    uint32_t missing = 1;
+    while (missing <= count && numbers.contains(missing)) ++missing;
+    if (missing > count) continue;
+    const std::filesystem::path name = split_part_name(stem, missing, count);
+    return fail(ErrorCode::kNotFound,
+                fmt::format("{}: {} is missing: expected {} files of that name, found {}", folder.native(),
+                            std::filesystem::path(name).replace_extension(".safetensors").native(), count,
+                            numbers.size()),
+                {.required = count, .available = numbers.size()});
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Model> open_folder(const std::filesystem::path& folder) {
@@ -116,6 +140,7 @@ Result<Model> open_folder(const std::filesystem::path& folder) {
   }
   LOBIT_TRY(const std::vector<std::string> names, names_ending_in(folder, ".safetensors"));
   if (names.empty()) return nothing_found(folder);
+  LOBIT_RETURN_IF_ERROR(check_all_parts(folder, names));
   for (const std::string& name : names) LOBIT_RETURN_IF_ERROR(add_file(opened, name));
   LOBIT_RETURN_IF_ERROR(check_names_differ(opened));
   return opened;

@@ -317,6 +317,16 @@ TEST_F(ModelFolder, MissingShardIsNamed) {
   expect_message(open(), ErrorCode::kNotFound, "s2.safetensors");
 }
 
+TEST_F(ModelFolder, PartsWithoutIndexMustAllBeThere) {
+  file("model-00001-of-00003.safetensors", {"x"});
+  file("model-00003-of-00003.safetensors", {"z"});
+  expect_message(open(), ErrorCode::kNotFound, "model-00002-of-00003.safetensors is missing");
+  file("model-00002-of-00003.safetensors", {"y"});
+  const auto model = open();
+  ASSERT_THAT(model, is_ok());
+  EXPECT_EQ(names_of(*model), (std::vector<std::string>{"x", "y", "z"}));
+}
+
 TEST_F(ModelFolder, LinksThatLeadNowhereAreErrors) {
   fs::create_symlink("s1.safetensors", folder_.path() / "s1.safetensors");
   EXPECT_THAT(open(), fails_with(ErrorCode::kIo));
