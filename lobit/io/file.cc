@@ -123,10 +123,13 @@ Result<OutputFile> OutputFile::create(const std::filesystem::path& target, uint6
     const int fd = ::mkostemp(name.data(), O_CLOEXEC);
     if (fd < 0) return system_error("cannot create the output", target.native(), errno);
     OutputFile file(fd, target, name);
-    // The lock tells other runs that this one is alive. One of them may have removed the file before it was
-    // locked; then its link count is 0 and another is made.
+    // The lock tells other runs that this one is alive. One of them may hold the file for a moment, or have
+    // removed it before it was locked (its link count is then 0); another is made. A file system without
+    // locks has no stale files removed either.
     struct stat info{};
-    if (::flock(fd, LOCK_EX | LOCK_NB) != 0 || ::fstat(fd, &info) != 0 || info.st_nlink == 0) continue;
+    if (::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) continue;
+    if (::fstat(fd, &info) != 0) return system_error("cannot read its state", target.native(), errno);
+    if (info.st_nlink == 0) continue;
 
     const mode_t mask = ::umask(0);
     ::umask(mask);
