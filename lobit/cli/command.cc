@@ -5,6 +5,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <system_error>
 
@@ -70,6 +71,30 @@ Result<uint64_t> memory_argument(const std::string& text) {
   LOBIT_TRY(const uint64_t bytes, parse_bytes(text, machine_memory()));
   if (bytes == 0) return fail(ErrorCode::kInvalidArgument, "memory limit: expected more than 0 bytes");
   return bytes;
+}
+
+Status check_report(const std::string& path) {
+  namespace fs = std::filesystem;
+  if (path.empty()) return {};
+  const fs::path page(path);
+  if (page.extension() != ".html" && page.extension() != ".htm") {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("report '{}': expected a name that ends in .html", path));
+  }
+  std::error_code ignored;
+  if (page.has_parent_path() && !fs::is_directory(page.parent_path(), ignored)) {
+    return fail(ErrorCode::kNotFound, fmt::format("report '{}': its folder does not exist", path));
+  }
+  if (!fs::exists(fs::symlink_status(page, ignored))) return {};
+  std::string start(15, ' ');
+  if (fs::is_regular_file(page, ignored)) std::ifstream(page).read(start.data(), 15);
+  if (start == "<!DOCTYPE html>" || start == "<!doctype html>") return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("report '{}': exists and is not a page, so it is not replaced", path));
+}
+
+std::string refuse_empty(const std::string& text) {
+  return text.empty() ? "expected a value, found nothing" : "";
 }
 
 Result<Encoding> encoding_argument(const std::string& text) {

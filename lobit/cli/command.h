@@ -26,8 +26,15 @@ void add_inspect(CLI::App& app, Command& chosen);
 void add_verify(CLI::App& app, Command& chosen);
 void add_synth(CLI::App& app, Command& chosen);
 
-// "64MiB", "1.5GiB", "50%" (of the machine's memory, or of the cgroup's limit if that is less); "" is 0.
+// "64MiB", "1.5GiB", "50%" (of the machine's memory, or of the container's limit if that is less); "" is 0.
 Result<uint64_t> memory_argument(const std::string& text);
+
+// Refuses a --report that would not become a page: a name that does not end in .html, a missing folder, or an
+// existing file that is not a page. "" passes.
+Status check_report(const std::string& path);
+
+// For options whose empty value would be mistaken for their absence.
+std::string refuse_empty(const std::string& text);
 
 // An encoding by name, with a suggestion when there is none of that name.
 Result<Encoding> encoding_argument(const std::string& text);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -117,6 +118,9 @@ Result<OutputOptions> output_of(const Arguments& args) {
   output.path = args.output;
   if (!args.split_max_size.empty()) {
     LOBIT_TRY(output.split_max_size, parse_bytes(args.split_max_size));
+    if (output.split_max_size == 0) {
+      return fail(ErrorCode::kInvalidArgument, "split size: expected more than 0 bytes");
+    }
   }
   output.names = args.raw_names ? NamePolicy::kRaw : NamePolicy::kMapped;
   output.ternary = args.ternary == "absmean" ? TernaryRule::kAbsMean : TernaryRule::kDirect;
@@ -191,18 +195,21 @@ Status add_errors(const Model& model, const ConversionPlan& plan, const ExecuteO
   LOBIT_TRY(const auto comparisons,
             compare_models(model, written, {options.memory_limit, options.threads, progress.control()}));
   kernels::ErrorSums total;
-  for (size_t i = 0; i < comparisons.size(); ++i) {
-    const TensorComparison& c = comparisons[i];
+  std::unordered_map<std::string_view, TensorReport*> by_name;
+  for (TensorReport& tensor : report.tensors) by_name.emplace(tensor.name, &tensor);
+  for (const TensorComparison& c : comparisons) {
     const bool measured = c.status == ComparisonStatus::kMeasured || c.status == ComparisonStatus::kIdentical;
-    if (!measured || i >= report.tensors.size() || report.tensors[i].name != c.name) {
+    const auto found = by_name.find(c.name);
+    if (!measured || found == by_name.end()) {
       return fail(ErrorCode::kDataLoss,
                   fmt::format("verification: tensor '{}': not found as it was written", c.name));
     }
     const Distortion d = distortion(c.error);
-    report.tensors[i].sqnr_db = d.sqnr_db;
-    report.tensors[i].cosine = d.cosine;
-    report.tensors[i].nmse = d.nmse;
-    report.tensors[i].max_abs_error = d.max_abs_error;
+    TensorReport& tensor = *found->second;
+    tensor.sqnr_db = d.sqnr_db;
+    tensor.cosine = d.cosine;
+    tensor.nmse = d.nmse;
+    tensor.max_abs_error = d.max_abs_error;
     total += c.error;
   }
   report.sqnr_db = distortion(total).sqnr_db;
@@ -242,10 +249,12 @@ Result<int> convert(const Arguments& args) {
   LOBIT_TRY(const EncodingPolicy policy, policy_of(args));
   LOBIT_TRY(const OutputOptions output, output_of(args));
   LOBIT_TRY(ExecuteOptions options, execution_of(args));
+  LOBIT_RETURN_IF_ERROR(check_report(args.report));
   LOBIT_TRY(const Model model, open_model(args.input));
   LOBIT_TRY(const ConversionPlan plan, plan_conversion(model, policy, output));
   const bool measured = args.verify || !args.report.empty();
-  if (measured && !args.dry_run) LOBIT_RETURN_IF_ERROR(check_verification_fits(model, options.memory_limit));
+  if (measured) LOBIT_RETURN_IF_ERROR(check_verification_fits(model, options.memory_limit));
+  LOBIT_RETURN_IF_ERROR(check_execution(model, plan, options));
   if (!args.json) warn_about_rules(plan);
   ConversionReport report = report_of(model, plan, args);
   report.memory_limit = options.memory_limit;
@@ -259,7 +268,7 @@ Result<int> convert(const Arguments& args) {
     LOBIT_RETURN_IF_ERROR(add_errors(model, plan, options, report));
   }
   report.peak_rss = peak_resident_bytes();
-  if (!args.report.empty()) {
+  if (!args.report.empty() && !args.dry_run) {
     const std::string page = to_html(report);
     LOBIT_RETURN_IF_ERROR(write_file(args.report, std::as_bytes(std::span(page))));
   }
@@ -278,7 +287,9 @@ void add_convert(CLI::App& app, Command& chosen) {
       ->add_option("IN", args->input, "GGUF file (a split one: its first part), safetensors file or folder")
       ->required();
   command->add_option("-o,--output", args->output, "NAME.gguf, NAME.safetensors or a folder")->required();
-  command->add_option("--to", args->to, "Encoding of the matrices")->type_name("ENCODING");
+  command->add_option("--to", args->to, "Encoding of the matrices")
+      ->type_name("ENCODING")
+      ->check(refuse_empty);
   command
       ->add_option("--rule", args->rules, "Tensors whose name REGEX finds get ENCODING; the first match wins")
       ->type_name("REGEX=ENCODING")
@@ -294,9 +305,11 @@ void add_convert(CLI::App& app, Command& chosen) {
   command->add_flag("--saturate", args->saturate,
                     "Store the nearest value where one does not fit, instead of failing");
   command->add_option("--split-max-size", args->split_max_size, "Most tensor bytes in one output file")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->check(refuse_empty);
   command->add_option("--memory-limit", args->memory_limit, "Most memory to hold: 64MiB, 1.5GiB, 50%")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->check(refuse_empty);
   command->add_option("--threads", args->threads, "Worker threads; default: one for each processor")
       ->check(CLI::Range(1, 1024));
   command->add_flag("--raw-names", args->raw_names, "Write Hugging Face names into a GGUF file as they are");
@@ -306,7 +319,8 @@ void add_convert(CLI::App& app, Command& chosen) {
   command->add_flag("--verify", args->verify, "Read back what was written and measure its error");
   command->add_flag("--sync", args->sync, "Flush to the disk before success is reported");
   command->add_option("--report", args->report, "Write a page with sizes and errors of every tensor")
-      ->type_name("FILE.html");
+      ->type_name("FILE.html")
+      ->check(refuse_empty);
   command->add_flag("--tensors", args->tensors, "List every tensor in the final table");
   command->add_flag("--json", args->json, "Print the result as JSON");
   command->callback([args, &chosen] { chosen = [args] { return convert(*args); }; });

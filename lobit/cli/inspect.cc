@@ -81,6 +81,7 @@ Status add_statistics(const Model& model, const Arguments& args, ModelReport& re
 }
 
 Result<int> inspect(const Arguments& args) {
+  LOBIT_RETURN_IF_ERROR(check_report(args.report));
   LOBIT_TRY(const Model model, open_model(args.input));
   ModelReport report = report_of(model, args);
   if (args.stats) LOBIT_RETURN_IF_ERROR(add_statistics(model, args, report));
@@ -106,9 +107,12 @@ void add_inspect(CLI::App& app, Command& chosen) {
   command->add_flag("--stats", args->stats,
                     "Read the values: minimum, maximum, mean, deviation, zeros, NaN, Inf");
   command->add_option("--memory-limit", args->memory_limit, "Most memory to hold with --stats")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->check(refuse_empty);
   command->add_option("--threads", args->threads, "Worker threads with --stats")->check(CLI::Range(1, 1024));
-  command->add_option("--report", args->report, "Write it as a page")->type_name("FILE.html");
+  command->add_option("--report", args->report, "Write it as a page")
+      ->type_name("FILE.html")
+      ->check(refuse_empty);
   command->add_flag("--json", args->json, "Print it as JSON");
   command->callback([args, &chosen] { chosen = [args] { return inspect(*args); }; });
 }

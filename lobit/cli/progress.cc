@@ -1,7 +1,7 @@
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <stop_token>
-#include <thread>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -37,6 +37,23 @@ std::string remaining(double seconds) {
   return fmt::format("{:.0f} min {:02.0f} s", std::floor(seconds / 60), std::fmod(seconds, 60));
 }
 
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+void* wait_for_signals(void* /*unused*/) {
+  const sigset_t set = stop_signals();
+  int signal = 0;
+  if (sigwait(&set, &signal) != 0) return nullptr;
+  stop_source().request_stop();
+  if (sigwait(&set, &signal) == 0) std::_Exit(128 + signal);
+  return nullptr;
+}
+
 }  // namespace
 
 void hold_standard_streams() {
@@ -48,18 +65,19 @@ void hold_standard_streams() {
 void catch_signals() {
   static_cast<void>(::signal(SIGPIPE, SIG_IGN));
   static_cast<void>(::signal(SIGXFSZ, SIG_IGN));
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
+  const sigset_t set = stop_signals();
   // Threads inherit the mask, so only the one that waits sees the signals.
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  std::thread([set] {
-    int signal = 0;
-    if (sigwait(&set, &signal) != 0) return;
-    stop_source().request_stop();
-    if (sigwait(&set, &signal) == 0) std::_Exit(128 + signal);
-  }).detach();
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 64 * 1024);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_t thread{};
+  // Without the thread, signals do what they usually do.
+  if (pthread_create(&thread, &attributes, &wait_for_signals, nullptr) != 0) {
+    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  }
+  pthread_attr_destroy(&attributes);
 }
 
 ProgressLine::ProgressLine(std::string_view verb)

@@ -92,6 +92,7 @@ Result<int> verify(const Arguments& args) {
   CompareOptions options;
   LOBIT_TRY(options.memory_limit, memory_argument(args.memory_limit));
   options.threads = args.threads;
+  LOBIT_RETURN_IF_ERROR(check_report(args.report));
   LOBIT_TRY(const Model a, open_model(args.a));
   LOBIT_TRY(const Model b, open_model(args.b));
   VerifyReport report;
@@ -126,9 +127,13 @@ void add_verify(CLI::App& app, Command& chosen) {
           ->check(CLI::NonNegativeNumber);
   CLI::Option* max_abs = command->add_option("--max-abs", args->max_abs, "Largest absolute error allowed")
                              ->check(CLI::NonNegativeNumber);
-  command->add_option("--memory-limit", args->memory_limit, "Most memory to hold")->type_name("SIZE");
+  command->add_option("--memory-limit", args->memory_limit, "Most memory to hold")
+      ->type_name("SIZE")
+      ->check(refuse_empty);
   command->add_option("--threads", args->threads, "Worker threads")->check(CLI::Range(1, 1024));
-  command->add_option("--report", args->report, "Write the comparison as a page")->type_name("FILE.html");
+  command->add_option("--report", args->report, "Write the comparison as a page")
+      ->type_name("FILE.html")
+      ->check(refuse_empty);
   command->add_flag("--tensors", args->tensors, "List the tensors that are the same, too");
   command->add_flag("--json", args->json, "Print the result as JSON");
   command->callback([args, nmse, max_abs, &chosen] {

@@ -20,6 +20,10 @@ struct RunSum {
 
 }  // namespace
 
+uint64_t absmean_bytes(uint64_t elements) {
+  return elements / kRun * sizeof(RunSum);
+}
+
 Result<std::vector<float>> absmean(Workers& workers, std::span<const AbsMeanJob> jobs,
                                    const RunControl& control, bool skip_non_finite) {
   std::vector<ChunkedItem> items;

@@ -17,11 +17,13 @@ struct AbsMeanJob {
   const ByteSource* file = nullptr;
 };
 
-// The mean magnitude of each tensor. `buffers` has one buffer of at least Recoder::kTileBytes +
-// kLeastChunkBytes for each of the pool's workers. Sums are taken in double over runs of fixed length and
-// added in order, so the result depends on nothing but the values. NaN and Inf: left out with
-// `skip_non_finite`, else kDataLoss.
+// The mean magnitude of each tensor. The workers' buffers hold at least Recoder::kTileBytes +
+// kLeastChunkBytes. Sums are taken in double over runs of fixed length and added in order, so the result
+// depends on nothing but the values. NaN and Inf: left out with `skip_non_finite`, else kDataLoss.
 Result<std::vector<float>> absmean(Workers& workers, std::span<const AbsMeanJob> jobs,
                                    const RunControl& control, bool skip_non_finite);
+
+// What absmean() holds for tensors of so many elements together.
+uint64_t absmean_bytes(uint64_t elements);
 
 }  // namespace lobit

@@ -19,6 +19,13 @@ uint64_t chunk_count(const ChunkedItem& item) {
   return item.elements / item.chunk_elements + (item.elements % item.chunk_elements != 0 ? 1 : 0);
 }
 
+// The bytes of the item's first `elements` elements, in proportion.
+uint64_t bytes_before(const ChunkedItem& item, uint64_t elements) {
+  const double share = static_cast<double>(elements) / static_cast<double>(item.elements);
+  return elements == item.elements ? item.bytes
+                                   : static_cast<uint64_t>(share * static_cast<double>(item.bytes));
+}
+
 // The state that the workers of one loop share.
 class Loop {
  public:
@@ -45,7 +52,7 @@ class Loop {
         return;
       }
       const ChunkedItem& item = items_[chunk.item];
-      const uint64_t bytes = item.bytes / item.elements * chunk.count;
+      const uint64_t bytes = bytes_before(item, chunk.first + chunk.count) - bytes_before(item, chunk.first);
       const uint64_t done = bytes_done_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
       if (worker == 0 && control_.progress) report(done, item.name);
     }
@@ -77,7 +84,8 @@ class Loop {
     failed_ = true;
     failed_index_ = index;
     error_ = std::move(error);
-    end_.store(0, std::memory_order_relaxed);
+    // Earlier chunks that workers already hold are still done: one of them may fail, too.
+    end_.store(std::min(index, end_.load(std::memory_order_relaxed)), std::memory_order_relaxed);
   }
 
   // Only worker 0 comes here, so callbacks never overlap.

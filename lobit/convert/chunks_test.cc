@@ -72,6 +72,18 @@ TEST(ForEachChunk, StopsWhenAsked) {
   EXPECT_LT(calls.load(), 100u);
 }
 
+TEST(ForEachChunk, CountsBytesOfLessThanAByteAnElement) {
+  const std::vector<ChunkedItem> items{{"a", 1000, 100, 562}};
+  ThreadPool pool = pool_of(1);
+  uint64_t first = 0;
+  const auto progress = [&](const Progress& p) {
+    if (first == 0) first = p.bytes_done;
+  };
+  EXPECT_THAT(for_each_chunk(pool, items, {progress, {}}, [](size_t, const Chunk&) { return Status{}; }),
+              is_ok());
+  EXPECT_EQ(first, 56u);
+}
+
 TEST(ForEachChunk, ReportsProgressAndItsEnd) {
   const std::vector<ChunkedItem> items{{"a", 10, 1, 100}, {"b", 1, 1, 7}};
   ThreadPool pool = pool_of(3);

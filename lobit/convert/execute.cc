@@ -15,6 +15,8 @@
 #include "lobit/convert/budget.h"
 #include "lobit/convert/recode.h"
 #include "lobit/convert/workers.h"
+#include "lobit/dtype/half.h"
+#include "lobit/kernels/codec.h"
 
 namespace lobit {
 namespace {
@@ -30,9 +32,15 @@ class Execution {
   Execution(const Model& model, const ConversionPlan& plan, const ExecuteOptions& options)
       : model_(model), plan_(plan), options_(options) {}
 
+  // What can be refused before anything is written.
+  Status check() const {
+    LOBIT_RETURN_IF_ERROR(check_targets());
+    return check_limit();
+  }
+
   Result<ConversionResult> run() {
     const auto start = std::chrono::steady_clock::now();
-    LOBIT_RETURN_IF_ERROR(check_targets());
+    LOBIT_RETURN_IF_ERROR(check());
     LOBIT_RETURN_IF_ERROR(make_workers());
     LOBIT_RETURN_IF_ERROR(make_folder());
     Status status = write_all();
@@ -58,15 +66,22 @@ class Execution {
         fmt::format("{}: exists and is not to be replaced (--overwrite allows it)", existing[0].native()));
   }
 
-  Status make_workers() {
-    const WorkersSpec spec{held_bytes(model_) + held_bytes(plan_), options_.memory_limit, options_.threads,
-                           Recoder::kTileBytes + kUsualChunkBytes, Recoder::kTileBytes + kLeastChunkBytes};
+  WorkersSpec workers_spec() const {
+    uint64_t held = held_bytes(model_) + held_bytes(plan_);
+    if (plan_.ternary == TernaryRule::kAbsMean) held += absmean_bytes(plan_.elements);
+    return {held, options_.memory_limit, options_.threads, Recoder::kTileBytes + kUsualChunkBytes,
+            Recoder::kTileBytes + kLeastChunkBytes};
+  }
+
+  Status check_limit() const {
+    if (options_.memory_limit == 0) return {};
     // Large headers took more while they were made than they and the least buffers take now.
-    const uint64_t planning = planning_bytes(model_, plan_);
-    if (spec.memory_limit > 0 && spec.memory_limit < planning) {
-      return Workers::too_small(std::max(planning, Workers::least_limit(spec)), spec.memory_limit);
-    }
-    LOBIT_TRY(Workers workers, Workers::create(spec));
+    const uint64_t least = std::max(planning_bytes(model_, plan_), Workers::least_limit(workers_spec()));
+    return options_.memory_limit < least ? Workers::too_small(least, options_.memory_limit) : Status{};
+  }
+
+  Status make_workers() {
+    LOBIT_TRY(Workers workers, Workers::create(workers_spec()));
     workers_.emplace(std::move(workers));
     result_.threads = workers_->pool.size();
     result_.buffer_bytes = workers_->buffer_bytes();
@@ -114,8 +129,21 @@ class Execution {
     LOBIT_TRY(const std::vector<float> gammas,
               absmean(*workers_, jobs, options_.control, options_.overflow == OverflowRule::kSaturate));
     gammas_.resize(plan_.tensors.size());
-    for (size_t i = 0; i < owners.size(); ++i) gammas_[owners[i]] = gammas[i];
+    for (size_t i = 0; i < owners.size(); ++i) {
+      LOBIT_TRY(gammas_[owners[i]], storable_gamma(*jobs[i].tensor, gammas[i]));
+    }
     return {};
+  }
+
+  // Gamma is each block's scale, so it must fit F16.
+  Result<float> storable_gamma(const TensorEntry& tensor, float gamma) const {
+    constexpr float kLargest = 65504.0f;
+    if (f16_to_f32(f32_to_f16(gamma)) <= kLargest) return gamma;
+    if (options_.overflow == OverflowRule::kSaturate) return kLargest;
+    return fail(
+        ErrorCode::kDataLoss,
+        fmt::format("tensor '{}': its mean magnitude {} is too large for a scale (--saturate stores {})",
+                    tensor.name, gamma, kLargest));
   }
 
   Status convert_tensors() {
@@ -194,7 +222,7 @@ class Execution {
   static Status check_codes(const TensorEntry& source, const Chunk& chunk, std::span<const std::byte> in) {
     const EncodingTraits& t = traits(source.encoding);
     const size_t blocks = chunk.count / t.block_elements;
-    const size_t bad = reference::first_invalid_block(source.encoding, in.data(), blocks);
+    const size_t bad = kernels::first_invalid_block(source.encoding, in.data(), blocks);
     if (bad == blocks) return {};
     const uint64_t block = chunk.first / t.block_elements + bad;
     const uint64_t offset = source.offset + block * t.block_bytes;
@@ -210,6 +238,12 @@ class Execution {
       LOBIT_TRY(OutputFile output, OutputFile::create(copy.target, copy.text.size()));
       LOBIT_RETURN_IF_ERROR(output.write_at(0, std::as_bytes(std::span(copy.text))));
       return output;
+    }
+    std::error_code error;
+    fs::create_directories(copy.target.parent_path(), error);
+    if (error) {
+      return fail(ErrorCode::kIo, fmt::format("{}: cannot create the folder: {}",
+                                              copy.target.parent_path().native(), error.message()));
     }
     LOBIT_TRY(const File file, File::open(copy.source));
     LOBIT_TRY(OutputFile output, OutputFile::create(copy.target, file.size()));
@@ -231,13 +265,9 @@ class Execution {
     if (index_last) all.push_back(std::move(files_[0]));
     for (OutputFile& copy : copies) all.push_back(std::move(copy));
     if (!index_last) all.push_back(std::move(files_[0]));
-    for (const fs::path& path : plan_.obsolete) {
-      std::error_code error;
-      fs::remove(path, error);
-      if (error)
-        return fail(ErrorCode::kIo, fmt::format("{}: cannot remove: {}", path.native(), error.message()));
-    }
-    return commit_all(all, options_.durability);
+    LOBIT_RETURN_IF_ERROR(commit_all(all, options_.durability, plan_.obsolete));
+    if (!made_folder_ || options_.durability == Durability::kNone) return {};
+    return sync_folder(plan_.output.parent_path());
   }
 
   const TensorEntry& source_of(size_t planned) const { return model_.tensors[plan_.tensors[planned].source]; }
@@ -254,6 +284,10 @@ class Execution {
 };
 
 }  // namespace
+
+Status check_execution(const Model& model, const ConversionPlan& plan, const ExecuteOptions& options) {
+  return Execution(model, plan, options).check();
+}
 
 Result<ConversionResult> execute(const Model& model, const ConversionPlan& plan,
                                  const ExecuteOptions& options) {

@@ -46,6 +46,11 @@ struct ConversionResult {
   double seconds = 0;
 };
 
+// The errors that execute() would give before it writes anything: an existing target, a limit that is too
+// small.
+LOBIT_API Status check_execution(const Model& model, const ConversionPlan& plan,
+                                 const ExecuteOptions& options);
+
 // Writes the planned files, whole or not at all: they appear under their names when all are complete, the
 // first part or the index last. `model` is the one that the plan was made from. Errors: kInvalidArgument when
 // a target exists and may not be replaced; kLimit, before anything is written, naming the least limit that

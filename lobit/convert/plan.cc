@@ -1,6 +1,8 @@
 #include "lobit/convert/plan.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <utility>
@@ -124,18 +126,21 @@ Metadata part_metadata(const Target& target, const Metadata& all, size_t part, s
   return metadata;
 }
 
-// Files of a Hugging Face folder that are not weights: configuration, tokenizer, licence, ...
+// Files of a Hugging Face folder that are not weights: configuration, tokenizer, licence, ...; also those of
+// its folders (1_Pooling/config.json), one level down.
 Result<std::vector<fs::path>> companion_files(const fs::path& folder) {
   static const std::set<std::string> kWeights{".safetensors", ".bin", ".pt",   ".pth",
                                               ".gguf",        ".h5",  ".onnx", ".msgpack"};
   std::vector<fs::path> files;
   std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+  for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::error_code ignored;
     const fs::path& path = it->path();
     const std::string name = path.filename().native();
+    if (it->is_directory(ignored) && (it.depth() > 0 || name.starts_with('.')))
+      it.disable_recursion_pending();
     if (!it->is_regular_file(ignored) || name.starts_with('.') || name.ends_with(".index.json")) continue;
-    if (!kWeights.contains(path.extension().native())) files.push_back(path);
+    if (!kWeights.contains(path.extension().native())) files.push_back(path.lexically_relative(folder));
   }
   if (error) {
     return fail(ErrorCode::kIo,
@@ -145,11 +150,15 @@ Result<std::vector<fs::path>> companion_files(const fs::path& folder) {
   return files;
 }
 
-// Whether a folder's file is, by its name, the weights of a model or a part of them.
-bool is_model_file(const fs::path& path) {
-  if (path.extension() != ".safetensors") return false;
-  const std::string part = fs::path(path.filename()).replace_extension(".gguf").native();
-  return path.filename() == kSingleName || parse_split_part_name(part).has_value();
+// Whether a folder's file has a name that lobit gives to weights: model.safetensors, or a part of that name.
+bool is_model_file(const fs::path& name) {
+  if (name == kSingleName) return true;
+  const auto part = parse_split_part_name(fs::path(name).replace_extension(".gguf").native());
+  return part && part->stem == "model";
+}
+
+bool is_visible_safetensors(const fs::path& name) {
+  return name.extension() == ".safetensors" && !name.native().starts_with('.');
 }
 
 // What an earlier conversion left in the output folder and no new file replaces: readers would take it for
@@ -164,7 +173,16 @@ Status find_obsolete(ConversionPlan& plan) {
   if (error) return {};  // not there yet; if it cannot be listed, writing says why
   for (const fs::directory_iterator end; !error && it != end; it.increment(error)) {
     const fs::path name = it->path().filename();
-    if (is_model_file(name) && !written.contains(name)) plan.obsolete.push_back(plan.output / name);
+    if (!is_visible_safetensors(name) || written.contains(name)) continue;
+    if (is_model_file(name)) {
+      plan.obsolete.push_back(plan.output / name);
+    } else if (!written.contains(kIndexName)) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "{}: is another model's; readers would take it for a part of this one. Name another folder",
+              (plan.output / name).native()));
+    }
   }
   if (error) {
     return fail(ErrorCode::kIo,
@@ -179,9 +197,8 @@ Status plan_folder(const Model& model, std::span<const TensorSpec> specs, std::s
                    ConversionPlan& plan) {
   if (model.is_folder) {
     LOBIT_TRY(const std::vector<fs::path> companions, companion_files(model.path));
-    for (const fs::path& path : companions) {
-      plan.copies.push_back({path, plan.output / path.filename(), {}});
-    }
+    for (const fs::path& path : companions)
+      plan.copies.push_back({model.path / path, plan.output / path, {}});
   }
   if (parts.size() == 1) return find_obsolete(plan);
   SafetensorsIndex index;
@@ -212,6 +229,34 @@ uint32_t output_alignment(const Model& model, const Metadata& metadata) {
   const uint64_t alignment = own == nullptr ? 0 : own->as_unsigned().value_or(0);
   return alignment > 0 && std::in_range<uint32_t>(alignment) ? static_cast<uint32_t>(alignment)
                                                              : kGgufDefaultAlignment;
+}
+
+// Tensors in the source's order, except that safetensors, which has no padding, gets the widest numbers first
+// and blocks last: readers that map the file need each at a multiple of its width.
+std::vector<size_t> writing_order(const Target& target, const EncodingChoices& choices) {
+  std::vector<size_t> order(choices.tensors.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  if (target.format == FileFormat::kGguf) return order;
+  const auto width = [&](size_t i) {
+    const EncodingTraits& t = traits(choices.tensors[i].encoding);
+    return t.block_elements == 1 ? t.block_bytes : 0;
+  };
+  std::ranges::stable_sort(order, std::ranges::greater(), width);
+  return order;
+}
+
+// Parts that take the place of parts one by one: a failure between two would leave neither model.
+Status check_parts_not_themselves(const Model& model, const ConversionPlan& plan) {
+  if (plan.files.size() == 1) return {};
+  for (const PlannedFile& file : plan.files) {
+    for (const ModelPart& part : model.parts) {
+      if (!part.file.same_file(file.target)) continue;
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("{}: would replace a part of the input; name another output", file.target.native()));
+    }
+  }
+  return {};
 }
 
 Status plan_files(const Model& model, const Target& target, const Metadata& metadata,
@@ -274,18 +319,20 @@ Result<ConversionPlan> plan_conversion(const Model& model, const EncodingPolicy&
   std::vector<TensorSpec> specs;
   specs.reserve(model.tensors.size());
   plan.tensors.reserve(model.tensors.size());
-  for (size_t i = 0; i < model.tensors.size(); ++i) {
+  for (const size_t i : writing_order(target, choices)) {
     const TensorEntry& tensor = model.tensors[i];
     const EncodingChoice& choice = choices.tensors[i];
     const uint64_t bytes = encoded_bytes(choice.encoding, tensor.shape.elements()).value_or(0);
     specs.push_back({tensor.name, tensor.shape, choice.encoding});
     plan.tensors.push_back({i, choice, 0, 0, bytes});
+    plan.elements += tensor.shape.elements();
     plan.source_bytes += tensor.bytes;
     plan.target_bytes += bytes;
   }
   const Provenance provenance{main_encoding(model, policy, choices), output.ternary};
   LOBIT_TRY(const Metadata metadata, target_metadata(model, target.format, provenance, specs));
   LOBIT_RETURN_IF_ERROR(plan_files(model, target, metadata, specs, output.split_max_size, plan));
+  LOBIT_RETURN_IF_ERROR(check_parts_not_themselves(model, plan));
   return plan;
 }
 

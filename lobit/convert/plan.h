@@ -68,9 +68,10 @@ struct ConversionPlan {
   std::vector<std::filesystem::path>
       obsolete;                      // removed before the new files appear: older ones that would hide them
   std::vector<size_t> rule_matches;  // for each rule, the tensors it names first
+  uint64_t elements = 0;             // of all tensors
   uint64_t source_bytes = 0;         // of tensor data
   uint64_t target_bytes = 0;         // of tensor data
-  uint64_t output_bytes = 0;         // of all files, headers and padding included
+  uint64_t output_bytes = 0;         // of the model files, headers and padding included
 
   // What would be replaced by carrying out the plan.
   LOBIT_API std::vector<std::filesystem::path> existing_targets() const;

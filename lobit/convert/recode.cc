@@ -45,9 +45,14 @@ RecodeCounts Recoder::run_tiles(const RecodeSpec& spec, const std::byte* source,
   const kernels::EncodeFn encode = kernels::encoder(Encoding::kF32, spec.to);
   RecodeCounts counts;
   for_each_tile(spec.from, source, count, tile_, [&](float* values, size_t first, size_t n) {
-    if (spec.saturate) counts.saturated += saturate(spec.to, values, n);
+    std::byte* const at = target + first / to.block_elements * to.block_bytes;
     if (spec.gamma) ternarize(values, n, *spec.gamma);
-    counts.encode += encode(values, target + first / to.block_elements * to.block_bytes, n);
+    EncodeCounts tile = encode(values, at, n);
+    if (tile.unrepresentable > 0 && spec.saturate) {
+      counts.saturated += saturate(spec.to, values, n);
+      tile = encode(values, at, n);
+    }
+    counts.encode += tile;
   });
   return counts;
 }

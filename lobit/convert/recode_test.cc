@@ -112,6 +112,15 @@ TEST(Recoder, SaturatesOnlyWhereAsked) {
   EXPECT_EQ(f16_to_f32(halves[3]), kInf);
 }
 
+TEST(Saturate, LeavesBlocksThatCanBeStored) {
+  std::vector<float> values(64, 1.0f);
+  values[1] = 500000.0f;  // Q4_1 stores it: the range over 15 fits F16
+  values[40] = kNan;
+  EXPECT_EQ(saturate(Encoding::kQ4_1, values.data(), 64), 1u);
+  EXPECT_EQ(values[1], 500000.0f);
+  EXPECT_EQ(values[40], 0.0f);
+}
+
 TEST(Saturate, InABlockNaNBecomesZeroAndInfTheLargestFiniteValue) {
   std::vector<float> values(64, 0.5f);
   values[1] = kNan;

@@ -1,9 +1,12 @@
 #include "lobit/convert/saturate.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <span>
+
+#include "lobit/dtype/reference.h"
 
 namespace lobit {
 namespace {
@@ -11,61 +14,67 @@ namespace {
 constexpr float kF16Max = 65504.0f;
 const float kBF16Max = std::bit_cast<float>(uint32_t{0x7F7F0000});
 
-// The largest magnitude whose block can be stored: every scale and minimum is then at most 65504.
-float block_limit(Encoding to) {
+struct Bounds {
+  float low;
+  float high;
+};
+
+// What a block's values may be for every scale and minimum to be at most 65504.
+Bounds bounds(Encoding to, std::span<const float> block) {
+  const auto symmetric = [](float codes) { return Bounds{-kF16Max * codes, kF16Max * codes}; };
+  const auto above_minimum = [&](float codes) {
+    const float minimum = std::max(*std::ranges::min_element(block), -kF16Max);
+    return Bounds{-kF16Max, minimum > kF16Max ? kF16Max : minimum + kF16Max * codes};
+  };
   switch (to) {
     case Encoding::kQ8_0:
-      return kF16Max * 127;
+      return symmetric(127);
     case Encoding::kQ4_0:
-      return kF16Max * 8;
+      return symmetric(8);
     case Encoding::kQ5_0:
-      return kF16Max * 16;
-    default:  // the minimum of Q4_1 and Q5_1, the scale of the others, is a value itself
-      return kF16Max;
+      return symmetric(16);
+    case Encoding::kQ4_1:
+      return above_minimum(15);
+    case Encoding::kQ5_1:
+      return above_minimum(31);
+    default:
+      return symmetric(1);
   }
 }
 
-uint64_t clamp_values(std::span<float> values, float limit) {
-  uint64_t changed = 0;
-  for (float& v : values) {
-    if (!std::isfinite(v) || std::fabs(v) <= limit) continue;
-    v = std::copysign(limit, v);
-    ++changed;
-  }
-  return changed;
+bool representable(Encoding to, std::span<const float> group) {
+  std::array<std::byte, 1024> encoded;  // more than any block
+  return reference::encode(to, group.data(), encoded.data(), group.size()).unrepresentable == 0;
 }
 
-bool saturate_block(std::span<float> block, float limit) {
+void saturate_block(Encoding to, std::span<float> block) {
   float largest = 0;
   for (const float v : block) {
     if (std::isfinite(v)) largest = std::max(largest, std::fabs(v));
   }
-  const float infinite = largest > 0 ? std::min(largest, limit) : limit;
-  bool changed = false;
   for (float& v : block) {
-    const float before = v;
-    if (std::isnan(v)) {
-      v = 0;
-    } else if (std::isinf(v)) {
-      v = std::copysign(infinite, v);
-    } else if (std::fabs(v) > limit) {
-      v = std::copysign(limit, v);
-    }
-    changed |= std::bit_cast<uint32_t>(v) != std::bit_cast<uint32_t>(before);
+    if (std::isnan(v)) v = 0;
+    if (std::isinf(v)) v = std::copysign(largest > 0 ? largest : kF16Max, v);
   }
-  return changed;
+  if (representable(to, block)) return;
+  const auto [low, high] = bounds(to, block);
+  for (float& v : block) v = std::clamp(v, low, high);
 }
 
 }  // namespace
 
 uint64_t saturate(Encoding to, float* values, size_t count) {
-  if (to == Encoding::kF32) return 0;
-  if (to == Encoding::kF16) return clamp_values({values, count}, kF16Max);
-  if (to == Encoding::kBF16) return clamp_values({values, count}, kBF16Max);
-  const size_t block = traits(to).block_elements;
+  const size_t size = traits(to).block_elements;
   uint64_t changed = 0;
-  for (size_t at = 0; at < count; at += block) {
-    if (saturate_block({values + at, block}, block_limit(to))) ++changed;
+  for (size_t at = 0; at < count; at += size) {
+    const std::span<float> group(values + at, size);
+    if (representable(to, group)) continue;
+    if (traits(to).is_block()) {
+      saturate_block(to, group);
+    } else {
+      group[0] = std::copysign(to == Encoding::kF16 ? kF16Max : kBF16Max, group[0]);
+    }
+    ++changed;
   }
   return changed;
 }

@@ -16,6 +16,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kGgufPrefix = "gguf.";
+constexpr std::string_view kVersionKey = "lobit.version";
+constexpr std::string_view kEncodingKey = "lobit.encoding";
+constexpr std::string_view kMethodKey = "lobit.method";
 
 // enum llama_ftype of llama.cpp's llama.h.
 std::optional<uint32_t> llama_file_type(Encoding encoding) {
@@ -221,9 +224,15 @@ Result<MetadataValue> value_from_json(const std::string& key, const std::string&
               fmt::format("metadata '{}': expected JSON with \"type\" and a fitting \"value\"", key));
 }
 
+// What describe_origin() writes anew into every output.
+bool is_own_key(std::string_view key) {
+  return key == kVersionKey || key == kEncodingKey || key == kMethodKey;
+}
+
 Result<Metadata> gguf_to_safetensors(const Metadata& source) {
   Metadata target;
   for (const MetadataEntry& entry : source.entries()) {
+    if (is_own_key(entry.key)) continue;
     LOBIT_TRY(const std::string text, value_to_json(entry.key, entry.value));
     target.append({std::string(kGgufPrefix) + entry.key, MetadataValue::string(text)});
   }
@@ -233,6 +242,7 @@ Result<Metadata> gguf_to_safetensors(const Metadata& source) {
 Result<Metadata> safetensors_to_gguf(const Metadata& source) {
   Metadata target;
   for (const MetadataEntry& entry : source.entries()) {
+    if (is_own_key(entry.key)) continue;
     if (!is_gguf_key(entry.key)) {
       target.append(entry);
       continue;
@@ -244,9 +254,9 @@ Result<Metadata> safetensors_to_gguf(const Metadata& source) {
 }
 
 void describe_origin(Metadata& metadata, const Provenance& provenance) {
-  metadata.set("lobit.version", MetadataValue::string(kVersion));
-  metadata.set("lobit.encoding", MetadataValue::string(encoding_name(provenance.encoding)));
-  metadata.set("lobit.method",
+  metadata.set(kVersionKey, MetadataValue::string(kVersion));
+  metadata.set(kEncodingKey, MetadataValue::string(encoding_name(provenance.encoding)));
+  metadata.set(kMethodKey,
                MetadataValue::string(provenance.ternary == TernaryRule::kAbsMean ? "absmean" : "direct"));
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <system_error>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +66,14 @@ void remove_stale_partials(const std::filesystem::path& folder) {
   ::closedir(dir);
 }
 
+uint64_t random_number() {
+  uint64_t number = 0;
+  // Never interrupted for so few bytes; even a number that is always 0 would only make names collide, which
+  // is noticed.
+  static_cast<void>(::getrandom(&number, sizeof number, 0));
+  return number;
+}
+
 }  // namespace
 
 Result<File> File::open(const std::filesystem::path& path) {
@@ -119,8 +127,9 @@ Result<OutputFile> OutputFile::create(const std::filesystem::path& target, uint6
   const std::filesystem::path folder = folder_of(target);
   remove_stale_partials(folder);
   for (;;) {
-    std::string name = (folder / fmt::format("{}XXXXXX", kPartialPrefix)).native();
-    const int fd = ::mkostemp(name.data(), O_CLOEXEC);
+    const std::string name = (folder / fmt::format("{}{:016x}", kPartialPrefix, random_number())).native();
+    const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0 && errno == EEXIST) continue;
     if (fd < 0) return system_error("cannot create the output", target.native(), errno);
     OutputFile file(fd, target, name);
     // The lock tells other runs that this one is alive. One of them may hold the file for a moment, or have
@@ -131,9 +140,6 @@ Result<OutputFile> OutputFile::create(const std::filesystem::path& target, uint6
     if (::fstat(fd, &info) != 0) return system_error("cannot read its state", target.native(), errno);
     if (info.st_nlink == 0) continue;
 
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    if (::fchmod(fd, 0666 & ~mask) != 0) return system_error("cannot set its mode", target.native(), errno);
     // Reserving the blocks now tells about a full disk before the work; not every file system can.
     if (bytes > 0 && ::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) != 0) {
       if (errno != EOPNOTSUPP && errno != ENOSYS) {
@@ -211,7 +217,8 @@ Status sync_folder(const std::filesystem::path& folder) {
   return {};
 }
 
-Status commit_all(std::vector<OutputFile>& files, Durability durability) {
+Status commit_all(std::vector<OutputFile>& files, Durability durability,
+                  std::span<const std::filesystem::path> obsolete) {
   if (files.empty()) return {};
   if (durability == Durability::kFsync) {
     for (OutputFile& file : files) LOBIT_RETURN_IF_ERROR(file.sync());
@@ -219,6 +226,11 @@ Status commit_all(std::vector<OutputFile>& files, Durability durability) {
   // An old set loses the file that readers start from before any other file of it is replaced.
   if (files.size() > 1 && ::unlink(files.back().target().c_str()) != 0 && errno != ENOENT) {
     return system_error("cannot replace the old output", files.back().target().native(), errno);
+  }
+  for (const std::filesystem::path& path : obsolete) {
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+      return system_error("cannot remove the old output", path.native(), errno);
+    }
   }
   for (size_t i = 0; i < files.size(); ++i) {
     if (Status status = files[i].commit(); !status) {

@@ -86,8 +86,10 @@ class LOBIT_API OutputFile {
 LOBIT_API Status sync_folder(const std::filesystem::path& folder);
 
 // Commits a set of files so that a reader who starts from the last of them never sees a half-written set:
-// syncs each (with kFsync), then renames in order. When one rename fails the earlier targets are removed.
-LOBIT_API Status commit_all(std::vector<OutputFile>& files, Durability durability);
+// syncs each (with kFsync), removes `obsolete` files of the set that is replaced, then renames in order. When
+// one rename fails the earlier targets are removed.
+LOBIT_API Status commit_all(std::vector<OutputFile>& files, Durability durability,
+                            std::span<const std::filesystem::path> obsolete = {});
 
 // Writes a small file whole: temporary name, then rename.
 LOBIT_API Status write_file(const std::filesystem::path& target, std::span<const std::byte> bytes,

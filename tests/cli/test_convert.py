@@ -275,17 +275,40 @@ class Folders(CliTest):
             (self.hf / name).write_text(text)
         for name in ("pytorch_model.bin", "consolidated.pth", "other.gguf", "pytorch_model.bin.index.json", ".hidden"):
             (self.hf / name).write_text("not to be copied")
-        (self.hf / "subfolder").mkdir()
-        (self.hf / "subfolder" / "x.json").write_text("{}")
+        (self.hf / "1_Pooling" / "deeper").mkdir(parents=True)
+        (self.hf / "1_Pooling" / "config.json").write_text("{}")
+        (self.hf / "1_Pooling" / "model.safetensors").write_text("not to be copied")
+        (self.hf / "1_Pooling" / "deeper" / "config.json").write_text("not to be copied")
 
     def test_folder_to_folder_copies_what_belongs_to_the_model(self):
         out = self.path("out")
         self.ok("convert", self.hf, "-o", out, "--to", "bf16")
-        self.assertEqual({p.name for p in out.iterdir()}, {*self.companions, "model.safetensors"})
+        self.assertEqual({p.name for p in out.iterdir()}, {*self.companions, "1_Pooling", "model.safetensors"})
+        self.assertEqual([p.name for p in (out / "1_Pooling").iterdir()], ["config.json"])
         for name, text in self.companions.items():
             self.assertEqual((out / name).read_text(), text)
         self.assertEqual(list(Safetensors(out / "model.safetensors").tensors), list(self.data))
         self.ok("verify", self.hf, out, "--nmse", "1e-4")
+
+    def test_other_models_in_the_output_folder_stay(self):
+        out = self.path("out")
+        out.mkdir()
+        (out / "llama-00001-of-00002.safetensors").write_text("another's")
+        run = self.fails(2, "llama-00001-of-00002.safetensors", "convert", self.hf, "-o", out, "--to", "bf16", "--overwrite")
+        self.assertIn("another model's", run.err)
+        self.assertEqual([p.name for p in out.iterdir()], ["llama-00001-of-00002.safetensors"])
+        self.ok("convert", self.hf, "-o", out, "--to", "bf16", "--split-max-size", "40KB")
+        self.assertEqual((out / "llama-00001-of-00002.safetensors").read_text(), "another's")
+        self.ok("verify", self.hf, out, "--nmse", "1e-4")
+
+    def test_mapped_numbers_lie_at_multiples_of_their_width(self):
+        tensors = [("a", "F16", (1, 32), f16_bytes(weights(32))), ("n", "F32", (3,), f32_bytes(weights(3))),
+                   ("b", "F16", (1, 33), f16_bytes(weights(33)))]  # fmt: skip
+        source = write_safetensors(self.path("odd.safetensors"), tensors)
+        self.ok("convert", source, "-o", self.path("o.safetensors"), "--to", "q8_0", "--verify")
+        report = self.json("inspect", self.path("o.safetensors"))
+        self.assertEqual([(t["name"], t["encoding"]) for t in report["tensors"]], [("n", "f32"), ("b", "f16"), ("a", "q8_0")])
+        self.assertEqual([t["offset"] % 4 for t in report["tensors"]][0], 0)
 
     def test_a_name_with_a_dot_and_a_slash_is_a_folder(self):
         self.ok("convert", self.hf, "-o", f"{self.path('Llama-3.2-1B')}/", "--to", "bf16", "--verify")
