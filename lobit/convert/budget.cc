@@ -8,7 +8,7 @@ namespace lobit {
 namespace {
 
 uint64_t held_bytes(const std::string& text) {
-  return text.capacity() < sizeof text / 2 ? 0 : text.capacity() + 1;
+  return text.capacity() < sizeof(std::string) / 2 ? 0 : text.capacity() + 1;
 }
 
 // About what JSON takes when it is parsed into a tree: a value and a string for each element, and the text.

@@ -86,7 +86,8 @@ void decode_q6_k(const BlockQ6_K& block, Values<256>& w) {
     const size_t j = i % 128;
     const int low = block.ql[64 * half + j % 64] >> (j / 64 * 4) & 15;
     const int high = block.qh[32 * half + j % 32] >> (j / 32 * 2) & 3;
-    const float scale = d * static_cast<float>(block.scales[i / 16]);
+    const size_t group = i / 16;
+    const float scale = d * static_cast<float>(block.scales[group]);
     w[i] = scale * static_cast<float>((low | high << 4) - 32);
   }
 }

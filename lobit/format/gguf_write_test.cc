@@ -257,6 +257,7 @@ TEST(ReadGguf, TakesMemoryInProportionToTheHeader) {
   }
   expect_bounded_heap(tensors.str());
   GgufBytes strings(0, 1);
+  // NOLINTNEXTLINE(bugprone-string-constructor): so long on purpose
   strings.array("k", kString, 5'000'000).raw(std::string(40'000'000, '\0'));
   expect_bounded_heap(strings.str());
 }

@@ -35,7 +35,7 @@ std::vector<Rect> bars(const std::string& svg) {
   return out;
 }
 
-BarChart chart_of(std::vector<double> values) {
+BarChart chart_of(const std::vector<double>& values) {
   BarChart chart{.title = "Bytes", .categories = {}, .series = {{.name = "bytes", .values = values}}};
   for (size_t i = 0; i < values.size(); ++i)
     chart.categories.push_back(std::string(1, static_cast<char>('a' + i)));
@@ -161,7 +161,7 @@ TEST(LineChart, SurvivesManyPointsAndNone) {
   EXPECT_LE(zones, 400u);
 }
 
-detail::ValueRange range_of(ChartScale scale, std::vector<double> values) {
+detail::ValueRange range_of(ChartScale scale, const std::vector<double>& values) {
   detail::ValueRange range(scale);
   for (const double value : values) range.include(value);
   return range;

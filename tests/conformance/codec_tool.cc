@@ -16,9 +16,8 @@
 #include "lobit/kernels/codec.h"
 #include "lobit/kernels/simd.h"
 
+namespace lobit {
 namespace {
-
-using namespace lobit;
 
 int usage(const char* problem) {
   std::fprintf(stderr, "codec_tool: %s; its first lines say how it is used\n", problem);
@@ -99,11 +98,7 @@ bool use_level(std::string_view name) {
   return false;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  const ScopedFpEnv fp_env;
-  const std::vector<std::string_view> args(argv + 1, argv + argc);
+int run(const std::vector<std::string_view>& args) {
   if (args.size() == 1 && args[0] == "levels") return list_levels();
   if (args.size() == 1 && args[0] == "table") return list_encodings();
   if (args.size() < 3 || args.size() > 4) return usage("expected CODEC, a verb and an encoding");
@@ -120,4 +115,12 @@ int main(int argc, char** argv) {
   if (args[1] == "encode") return encode(by_reference, *from, *encoding);
   if (args[1] == "decode") return decode(by_reference, *encoding);
   return usage("expected encode or decode");
+}
+
+}  // namespace
+}  // namespace lobit
+
+int main(int argc, char** argv) {
+  const lobit::ScopedFpEnv fp_env;
+  return lobit::run({argv + 1, argv + argc});
 }
