@@ -1,7 +1,6 @@
 #include "lobit/convert/plan.h"
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -241,7 +240,8 @@ std::vector<size_t> writing_order(const Target& target, const EncodingChoices& c
     const EncodingTraits& t = traits(choices.tensors[i].encoding);
     return t.block_elements == 1 ? t.block_bytes : 0;
   };
-  std::ranges::stable_sort(order, std::ranges::greater(), width);
+  std::ranges::sort(order,
+                    [&](size_t a, size_t b) { return width(a) != width(b) ? width(a) > width(b) : a < b; });
   return order;
 }
 
