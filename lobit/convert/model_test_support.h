@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "lobit/base/check.h"
 #include "lobit/dtype/reference.h"
 #include "lobit/format/gguf.h"
 #include "lobit/format/model.h"
@@ -79,7 +80,7 @@ inline Model write_model(const std::filesystem::path& path, std::vector<TestTens
     }
     std::ranges::copy(bytes, reinterpret_cast<std::byte*>(file.data()) + layout.offsets[i]);
   }
-  EXPECT_THAT(write_file(path, std::as_bytes(std::span(file))), is_ok());
+  LOBIT_CHECK(write_file(path, std::as_bytes(std::span(file))).has_value());
   return open_model(path).value();
 }
 
@@ -101,7 +102,7 @@ inline std::vector<std::byte> tensor_bytes(const Model& model, std::string_view 
   const TensorEntry* const tensor = model.find(name);
   if (tensor == nullptr) return {};
   std::vector<std::byte> bytes(tensor->bytes);
-  EXPECT_THAT(model.parts[tensor->part].file.read_at(tensor->offset, bytes), is_ok());
+  LOBIT_CHECK(model.parts[tensor->part].file.read_at(tensor->offset, bytes).has_value());
   return bytes;
 }
 

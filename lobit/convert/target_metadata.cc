@@ -180,7 +180,7 @@ bool element_from_json(MetadataType type, const Json& json, std::string& bytes) 
       if (!json.is_boolean()) return false;
       bytes.push_back(json.get<bool>() ? '\1' : '\0');
     } else if constexpr (std::is_floating_point_v<T>) {
-      if (!json.is_number()) return false;
+      if (!json.is_number() || !std::isfinite(json.get<T>())) return false;
       bytes += store(json.get<T>());
     } else {
       if (!json.is_number_integer()) return false;
@@ -201,8 +201,10 @@ bool fill_value(const Json& json, MetadataValue& value) {
     return true;
   }
   if (value.type != MetadataType::kArray) return element_from_json(value.type, content, value.bytes);
-  const auto element = type_from_name(json.value("element", ""));
-  if (!element || *element == MetadataType::kArray || !content.is_array()) return false;
+  const auto name = json.find("element");
+  if (name == json.end() || !name->is_string() || !content.is_array()) return false;
+  const auto element = type_from_name(name->get_ref<const std::string&>());
+  if (!element || *element == MetadataType::kArray) return false;
   value.element = *element;
   value.count = content.size();
   return std::ranges::all_of(
