@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,7 @@ inline std::vector<float> test_weights(size_t n, uint32_t seed = 12345) {
 inline std::vector<std::byte> test_encoded(Encoding to, const std::vector<float>& values) {
   std::vector<std::byte> bytes(encoded_bytes(to, values.size()).value());
   if (to == Encoding::kF32) {
-    std::memcpy(bytes.data(), values.data(), bytes.size());
+    std::ranges::copy(std::as_bytes(std::span(values)), bytes.begin());
   } else {
     reference::encode(to, values.data(), bytes.data(), values.size());
   }
