@@ -27,8 +27,9 @@ TEST(ScratchBuffer, MovesItsMemory) {
   std::byte* const data = a.bytes().data();
   ScratchBuffer b = std::move(a);
   EXPECT_EQ(b.bytes().data(), data);
-  EXPECT_TRUE(a.bytes().empty());  // NOLINT(bugprone-use-after-move): what moving leaves is the fact tested
-                                   // // NOLINT(clang-analyzer-cplusplus.Move,bugprone-use-after-move)
+  EXPECT_TRUE(
+      a.bytes().empty());  // NOLINT(bugprone-use-after-move,clang-analyzer-cplusplus.Move): the fact tested
+                           // // NOLINT(clang-analyzer-cplusplus.Move,bugprone-use-after-move)
   ScratchBuffer c = ScratchBuffer::create(0).value();
   EXPECT_TRUE(c.bytes().empty());
   c = std::move(b);
