@@ -58,6 +58,18 @@ TEST(ForEachChunk, ReturnsTheErrorOfTheEarliestChunk) {
   }
 }
 
+TEST(ForEachChunk, WhereEveryChunkFailsTheFirstOneIsReported) {
+  const std::vector<ChunkedItem> items{{"a", 1000, 1, 1000}};
+  ThreadPool pool = pool_of(8);
+  for (int round = 0; round < 200; ++round) {
+    const Status status = for_each_chunk(pool, items, {}, [&](size_t, const Chunk& chunk) -> Status {
+      return fail(ErrorCode::kDataLoss, "bad", {.index = chunk.first});
+    });
+    ASSERT_THAT(status, fails_with(ErrorCode::kDataLoss));
+    ASSERT_EQ(status.error().detail.index, 0u);
+  }
+}
+
 TEST(ForEachChunk, StopsWhenAsked) {
   const std::vector<ChunkedItem> items{{"a", 1'000'000, 1, 1'000'000}};
   ThreadPool pool = pool_of(2);

@@ -233,19 +233,30 @@ TEST(Execute, AbsMeanUsesOneScaleForATensor) {
 
 TEST(Execute, AbsMeanBeyondF16IsDataLossOrSaturates) {
   const TemporaryFolder folder;
-  // The mean is 70000: no scale of F16, though the values of the first block are ones.
-  std::vector<float> values(512, 40'000.0f);
-  std::fill_n(values.begin() + 256, 256, 100'000.0f);
-  const Model source = write_model(folder.path() / "in.gguf", {floats("w", {2, 256}, values)});
+  // The mean is 70000, which no scale of F16 holds, though most chunks have only values that F16 does hold.
+  std::vector<float> values(size_t{800} * 256, 40'000.0f);
+  std::fill_n(values.begin() + 102'400, 102'400, 100'000.0f);
+  const Model source = write_model(folder.path() / "in.gguf", {floats("w", {800, 256}, values)});
   const fs::path path = folder.path() / "out.gguf";
   const ConversionPlan plan =
       plan_of(source, path, {.to = kTQ2_0, .defaults = PolicyDefaults::kPure}, TernaryRule::kAbsMean);
-  const auto refused = execute(source, plan, {});
+  const auto refused = execute(source, plan, {.memory_limit = 200'000});
   ASSERT_THAT(refused, fails_with(ErrorCode::kDataLoss));
-  EXPECT_NE(refused.error().message.find("tensor 'w'"), std::string::npos);
-  const auto result = execute(source, plan, {.overflow = OverflowRule::kSaturate});
+  EXPECT_NE(refused.error().message.find("tensor 'w': its mean magnitude 70000"), std::string::npos);
+  const auto result = execute(source, plan, {.memory_limit = 200'000, .overflow = OverflowRule::kSaturate});
   ASSERT_THAT(result, is_ok());
-  EXPECT_EQ(tensor_values(open_model(path).value(), "w"), std::vector<float>(512, 65504.0f));
+  EXPECT_EQ(tensor_values(open_model(path).value(), "w"), std::vector<float>(values.size(), 65504.0f));
+}
+
+TEST(Execute, AbsMeanCountsTheMemoryOfItsSums) {
+  const TemporaryFolder folder;
+  const Model source = write_model(folder.path() / "in.gguf", {{"w", {1600, 256}, kF16}});
+  const auto least = [&](TernaryRule rule) {
+    const ConversionPlan plan = plan_of(source, folder.path() / "out.gguf", {.to = kTQ2_0}, rule);
+    return execute(source, plan, {.memory_limit = 1}).error().detail.required.value();
+  };
+  // A double and a count for each 4096 elements.
+  EXPECT_GE(least(TernaryRule::kAbsMean), least(TernaryRule::kDirect) + 100 * 16);
 }
 
 TEST(Execute, AbsMeanOfWhatIsNotFinite) {
