@@ -1,6 +1,7 @@
 """Time and memory of `lobit convert` on a 1 GB model, against llama.cpp's quantizer and cp."""
 
 import json
+import random
 import shlex
 import subprocess
 import sys
@@ -177,10 +178,12 @@ def run_case(bench, source, case, target, file_type):
     # Warm means: in the page cache, and nothing of it still on its way to the disk.
     subprocess.run(["sync", source], check=True)
     subprocess.run(["cat", source], stdout=subprocess.DEVNULL, check=True)
+    order = random.Random(0)
     for number in range(bench.rounds):
         last = number + 1 == bench.rounds
-        for name, contestant in contestants.items():
-            contestant.run(keep=last and name in ("ours", "llama.cpp"))
+        # Who ran just before decides which pages the system has at hand, so the order changes every round.
+        for name in order.sample(list(contestants), len(contestants)):
+            contestants[name].run(keep=last and name in ("ours", "llama.cpp"))
     equal, reason = compare(contestants["ours"], contestants["llama.cpp"])
     for contestant in contestants.values():
         contestant.output.unlink(missing_ok=True)

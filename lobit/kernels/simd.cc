@@ -55,8 +55,8 @@ std::string_view simd_level_name(SimdLevel level) {
 }
 
 std::span<const SimdLevel> simd_levels() {
-  static const std::vector<SimdLevel> levels = find_levels();
-  return levels;
+  static const std::vector<SimdLevel> kRunnable = find_levels();
+  return kRunnable;
 }
 
 SimdLevel simd_level() {
