@@ -126,12 +126,14 @@ const MemoryPoolOptions& HybridMemoryPool::options() const {
 
 void* HybridMemoryPool::try_allocate(size_t bytes, size_t alignment) {
   void* pointer = state_->small->allocate_fast(bytes, alignment);
-  if (pointer == nullptr) [[unlikely]] return try_allocate_slowly(bytes, alignment);
+  if (pointer == nullptr) [[unlikely]]
+    return try_allocate_slowly(bytes, alignment);
   return pointer;
 }
 
 bool HybridMemoryPool::try_deallocate(void* pointer, size_t bytes, size_t alignment) {
-  if (state_->small->deallocate_fast(pointer, bytes)) [[likely]] return true;
+  if (state_->small->deallocate_fast(pointer, bytes)) [[likely]]
+    return true;
   return try_deallocate_slowly(pointer, bytes, alignment);
 }
 
@@ -175,6 +177,9 @@ Status HybridMemoryPool::deallocate_slowly(void* pointer, size_t bytes, size_t a
   if (result == FreeResult::kFreed) {
     Status freed;
     return freed;
+  }
+  if (result == FreeResult::kNoCache) {
+    return fail(ErrorCode::kOutOfMemory, "deallocate: the system refused memory for this thread's cache");
   }
   const char* why = result == FreeResult::kForeign ? "no block of this pool begins there"
                     : result == FreeResult::kNotLive
