@@ -129,7 +129,7 @@ TEST(MachineCapabilities, AreThoseOfTheTree) {
 }
 
 TEST(BandwidthBuffer, ExceedsTheCachesWithinWhatIsAvailable) {
-  EXPECT_EQ(bandwidth_buffer_bytes(40 * kMiB, 64 * kGiB), 80 * kMiB);
+  EXPECT_EQ(bandwidth_buffer_bytes(40 * kMiB, 64 * kGiB), 160 * kMiB);
   EXPECT_EQ(bandwidth_buffer_bytes(std::nullopt, 64 * kGiB), 32 * kMiB);
   EXPECT_EQ(bandwidth_buffer_bytes(kMiB, 64 * kGiB), 32 * kMiB);
   EXPECT_EQ(bandwidth_buffer_bytes(UINT64_MAX, 64 * kGiB), 512 * kMiB);
