@@ -34,7 +34,7 @@ enum class TransparentHugePages : uint8_t { kUnknown, kNever, kMadvise, kAlways 
 LOBIT_API std::string_view transparent_huge_pages_name(TransparentHugePages mode);
 
 enum class Bandwidth : uint8_t {
-  kMeasure,  // takes a twentieth of a second, the first time
+  kMeasure,  // takes less than a tenth of a second, the first time
   kSkip,
 };
 
