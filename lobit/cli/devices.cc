@@ -11,7 +11,8 @@ namespace lobit::cli {
 namespace {
 
 constexpr const char* kFooter =
-    "Everything is read from this machine; the bandwidth is measured, which takes less than a tenth of a second.\n"
+    "Everything is read from this machine; the bandwidth is measured, which takes less than a tenth of a "
+    "second.\n"
     "\n"
     "Examples:\n"
     "  lobit devices\n"
