@@ -101,8 +101,8 @@ class LOBIT_API TraceWriter {
 
 // What a reader takes before it refuses, as kLimit.
 struct TraceLimits {
-  uint64_t max_live_blocks = uint64_t{1} << 20;  // each costs up to 80 bytes
-  uint64_t max_events = UINT64_MAX;              // Trace holds them all, at 56 bytes
+  uint64_t max_live_blocks = uint64_t{1} << 20;  // each costs at most about 150 bytes
+  uint64_t max_events = UINT64_MAX;              // Trace holds them all, each in 56 bytes
 };
 
 // Reads a trace that may come from anybody: memory is bounded by the blocks that are live at a time. Errors
@@ -119,6 +119,10 @@ class LOBIT_API TraceReader {
 
   // Nothing at the end.
   Result<std::optional<TraceEvent>> next();
+
+  // Of the events so far: above every slot, and the most bytes of blocks that were live at a time.
+  uint32_t slots() const;
+  uint64_t peak_live_bytes() const;
 
  private:
   struct State;
