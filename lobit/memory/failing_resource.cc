@@ -16,8 +16,8 @@ uint64_t random_bits(uint64_t seed, uint64_t number) {
 bool fails(const FailurePlan& plan, uint64_t number, size_t bytes) {
   // The upper 53 bits as a number in [0, 1).
   const double random = static_cast<double>(random_bits(plan.seed, number) >> 11) * 0x1p-53;
-  return number == plan.number || (plan.every != 0 && number % plan.every == 0) ||
-         bytes > plan.above_bytes || random < plan.probability;
+  return number == plan.number || (plan.every != 0 && number % plan.every == 0) || bytes > plan.above_bytes ||
+         random < plan.probability;
 }
 
 }  // namespace

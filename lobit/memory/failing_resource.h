@@ -11,10 +11,10 @@ namespace lobit {
 
 // Which allocations fail, counted from 1. One fails when any of the fields says so.
 struct FailurePlan {
-  uint64_t number = 0;                 // this one, once; 0 is none
-  uint64_t every = 0;                  // each whose number is a multiple; 0 is none
-  uint64_t above_bytes = UINT64_MAX;   // those of more bytes
-  double probability = 0;              // this share of all, chosen by the seed and the number alone
+  uint64_t number = 0;                // this one, once; 0 is none
+  uint64_t every = 0;                 // each whose number is a multiple; 0 is none
+  uint64_t above_bytes = UINT64_MAX;  // those of more bytes
+  double probability = 0;             // this share of all, chosen by the seed and the number alone
   uint64_t seed = 0;
 };
 

@@ -86,7 +86,8 @@ TEST(FailingResource, WalksThroughEveryAllocationOfSomeWork) {
   uint64_t runs = 0;
   do {
     failing.set_plan({.number = ++runs});
-    EXPECT_EQ(work().has_value(), failing.failures() == 0);
+    const bool worked = work().has_value();
+    EXPECT_EQ(worked, failing.failures() == 0);
     EXPECT_EQ(system.usage().allocated, 0u);
   } while (failing.failures() > 0);
   EXPECT_EQ(runs, 4u);

@@ -123,7 +123,7 @@ TEST(LimitingResource, ThreadsAreNeverAboveTheLimitTogether) {
           EXPECT_EQ(block.error().code, ErrorCode::kLimit);
           ++refused;
         }
-        if (held.size() > random.below(4)) {
+        if (held.size() > random.below(10)) {
           EXPECT_THAT(limited.deallocate(held.back().pointer, held.back().bytes), is_ok());
           held.pop_back();
         }

@@ -50,7 +50,13 @@ TEST(LoggingResource, WritesEachEvent) {
       {.stream = 1, .block = 2, .bytes = 200, .alignment = 4096, .slot = 1},
       {.op = TraceOp::kRefuse, .bytes = 300, .alignment = 16},
       {.op = TraceOp::kFree, .block = 1, .bytes = 100, .alignment = 64},
-      {.op = TraceOp::kFree, .thread = 1, .stream = 1, .block = 2, .bytes = 200, .alignment = 4096, .slot = 1},
+      {.op = TraceOp::kFree,
+       .thread = 1,
+       .stream = 1,
+       .block = 2,
+       .bytes = 200,
+       .alignment = 4096,
+       .slot = 1},
       {.op = TraceOp::kTrim}};
   EXPECT_EQ(events, expected);
 }

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "lobit/base/checked.h"
+
 namespace lobit {
 
 void* PmrAdaptor::do_allocate(size_t bytes, size_t alignment) {
@@ -26,7 +28,7 @@ bool PmrAdaptor::do_is_equal(const std::pmr::memory_resource& other) const noexc
 
 PmrResource::~PmrResource() {
   for (const auto& [pointer, block] : blocks_.blocks()) {
-    upstream_->deallocate(pointer, block.bytes, block.alignment);
+    upstream_->deallocate(pointer, block.rounded, block.alignment);
   }
 }
 
@@ -39,14 +41,16 @@ Result<void*> PmrResource::do_allocate(size_t bytes, size_t alignment, Stream /*
   };
   // Above PTRDIFF_MAX no object exists; resources below add their own bytes without a check.
   if (bytes > PTRDIFF_MAX - kMaxAlignment) return refuse("no object is that large");
+  // The pools of libstdc++ 12 align by the size alone: 77 bytes aligned to 64 may lie at 16.
+  const size_t rounded = checked_round_up(bytes, alignment).value();
 
   const std::lock_guard lock(mutex_);
   void* pointer = nullptr;
   try {
-    pointer = upstream_->allocate(bytes, alignment);
-    blocks_.add(pointer, bytes, alignment, bytes);
+    pointer = upstream_->allocate(rounded, alignment);
+    blocks_.add(pointer, bytes, alignment, rounded);
   } catch (const std::exception& error) {
-    if (pointer != nullptr) upstream_->deallocate(pointer, bytes, alignment);
+    if (pointer != nullptr) upstream_->deallocate(pointer, rounded, alignment);
     return refuse(error.what());
   } catch (...) {
     return refuse("an exception of its own");
@@ -56,8 +60,8 @@ Result<void*> PmrResource::do_allocate(size_t bytes, size_t alignment, Stream /*
 
 Status PmrResource::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) {
   const std::lock_guard lock(mutex_);
-  LOBIT_RETURN_IF_ERROR(blocks_.remove(pointer, bytes, alignment));
-  upstream_->deallocate(pointer, bytes, alignment);
+  LOBIT_TRY(const detail::LiveBlocks::Block block, blocks_.remove(pointer, bytes, alignment));
+  upstream_->deallocate(pointer, block.rounded, block.alignment);
   return {};
 }
 

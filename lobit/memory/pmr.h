@@ -41,7 +41,8 @@ static_assert(std::derived_from<PmrAdaptor, std::pmr::memory_resource>);
 
 // Knows every live block, so it finds all misuse that MemoryResource names and frees in its destructor what
 // is still allocated. Calls the resource below under a lock: any number of threads may use it, even over one
-// that is not made for threads, as long as it is used through here alone. The resource below must outlive it.
+// that is not made for threads, as long as it is used through here alone. Asks it for multiples of the
+// alignment. The resource below must outlive it.
 class LOBIT_API PmrResource final : public MemoryResource {
  public:
   explicit PmrResource(std::pmr::memory_resource& upstream) : upstream_(&upstream) {}

@@ -117,8 +117,8 @@ Result<Trace> Trace::from_events(std::vector<TraceEvent> events) {
   detail::TraceRules rules({.max_live_blocks = UINT64_MAX});
   for (size_t i = 0; i < events.size(); ++i) {
     if (Status applied = rules.apply(events[i]); !applied) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("trace: event {}: {}", i, applied.error().message), {.index = i});
+      return fail(ErrorCode::kInvalidArgument, fmt::format("trace: event {}: {}", i, applied.error().message),
+                  {.index = i});
     }
   }
   Trace trace;

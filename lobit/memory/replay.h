@@ -1,5 +1,5 @@
-// Replay: a trace run again on any MemoryResource, by one thread in the order of the events, whichever threads
-// recorded them.
+// Replay: a trace run again on any MemoryResource, by one thread in the order of the events, whichever
+// threads recorded them.
 #pragma once
 
 #include <cstdint>
@@ -65,7 +65,8 @@ struct ReplayResult {
 };
 
 // Ends with the resource holding no block of the trace.
-LOBIT_API ReplayResult replay(const Trace& trace, MemoryResource& resource, const ReplayOptions& options = {});
+LOBIT_API ReplayResult replay(const Trace& trace, MemoryResource& resource,
+                              const ReplayOptions& options = {});
 
 // The same while reading, for traces of any length. The errors of TraceReader.
 LOBIT_API Result<ReplayResult> replay(TraceReader& trace, MemoryResource& resource,

@@ -58,7 +58,7 @@ class ResourceStack {
 
 struct ResourceUnderTest {
   std::function<void(ResourceStack&)> build;
-  Capabilities can;
+  Capabilities can = {};
 };
 
 inline void PrintTo(const ResourceUnderTest&, std::ostream* out) {

@@ -77,7 +77,8 @@ TEST_P(ResourceConformance, RefusesSizesThatNothingHolds) {
   CheckedBlocks blocks(resource());
   ASSERT_NE(blocks.add(100), nullptr);
   const MemoryUsage before = resource().usage();
-  for (const size_t bytes : {SIZE_MAX, SIZE_MAX - 8, SIZE_MAX - 63, SIZE_MAX - kMaxAlignment, SIZE_MAX / 2 + 1}) {
+  for (const size_t bytes :
+       {SIZE_MAX, SIZE_MAX - 8, SIZE_MAX - 63, SIZE_MAX - kMaxAlignment, SIZE_MAX / 2 + 1}) {
     for (const size_t alignment : {size_t{1}, kDefaultAlignment, kMaxAlignment}) {
       const Result<void*> block = resource().allocate(bytes, alignment);
       ASSERT_FALSE(block) << bytes;
@@ -379,8 +380,8 @@ INSTANTIATE_TEST_SUITE_P(PmrPool, ResourceConformance,
 
 INSTANTIATE_TEST_SUITE_P(PmrBothWays, ResourceConformance,
                          testing::Values(over_system([](ResourceStack& stack, MemoryResource& below) {
-                           auto& pool = stack.add<std::pmr::synchronized_pool_resource>(
-                               &stack.add<PmrAdaptor>(below));
+                           auto& pool =
+                               stack.add<std::pmr::synchronized_pool_resource>(&stack.add<PmrAdaptor>(below));
                            stack.add<PmrResource>(pool);
                          })));
 

@@ -44,8 +44,7 @@ struct TraceEvent {
 };
 
 // The first line of a trace, without its end.
-inline constexpr std::string_view kTraceHeader =
-    "lobit_trace_1,thread,time_ns,block,bytes,alignment,stream";
+inline constexpr std::string_view kTraceHeader = "lobit_trace_1,thread,time_ns,block,bytes,alignment,stream";
 
 // Where the text of a trace goes to.
 class LOBIT_API TraceSink {

@@ -25,8 +25,8 @@ Status TraceRules::apply(TraceEvent& event) {
   }
   ++events_;
   if (event.time_ns < last_time_) {
-    return fail(ErrorCode::kCorrupt, fmt::format("expected a time of at least {} ns, found {}", last_time_,
-                                                 event.time_ns));
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("expected a time of at least {} ns, found {}", last_time_, event.time_ns));
   }
   last_time_ = event.time_ns;
   event.slot = 0;
@@ -46,14 +46,13 @@ Status TraceRules::apply(TraceEvent& event) {
 
 Status TraceRules::allocate(TraceEvent& event) {
   if (event.block <= last_id_) {
-    return fail(ErrorCode::kCorrupt, fmt::format("expected a block above {}, the last one, found {}",
-                                                 last_id_, event.block));
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("expected a block above {}, the last one, found {}", last_id_, event.block));
   }
   if (event.bytes == 0) return fail(ErrorCode::kCorrupt, "expected at least 1 byte, found 0");
   if (!std::has_single_bit(event.alignment) || event.alignment > kMaxAlignment) {
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("expected as alignment a power of two up to {}, found {}", kMaxAlignment,
-                            event.alignment));
+    return fail(ErrorCode::kCorrupt, fmt::format("expected as alignment a power of two up to {}, found {}",
+                                                 kMaxAlignment, event.alignment));
   }
   const std::optional<uint64_t> live_bytes = checked_add(live_bytes_, event.bytes);
   if (!live_bytes.has_value()) {
@@ -71,8 +70,8 @@ Status TraceRules::allocate(TraceEvent& event) {
     event.slot = free_slots_.back();
     free_slots_.pop_back();
   }
-  blocks_.push_back({event.block, event.bytes, event.slot,
-                     static_cast<uint8_t>(std::countr_zero(event.alignment)), true});
+  blocks_.push_back(
+      {event.block, event.bytes, event.slot, static_cast<uint8_t>(std::countr_zero(event.alignment)), true});
   last_id_ = event.block;
   live_bytes_ = *live_bytes;
   peak_live_bytes_ = std::max(peak_live_bytes_, live_bytes_);
@@ -83,18 +82,17 @@ Status TraceRules::allocate(TraceEvent& event) {
 Status TraceRules::free(TraceEvent& event) {
   const auto found = std::ranges::lower_bound(blocks_, event.block, {}, &Block::id);
   if (found == blocks_.end() || found->id != event.block || !found->live) {
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("expected a live block, found {}, which {}", event.block,
-                            event.block > last_id_ || event.block == 0
-                                ? "was never allocated"
-                                : "was freed before or never allocated"));
+    return fail(ErrorCode::kCorrupt, fmt::format("expected a live block, found {}, which {}", event.block,
+                                                 event.block > last_id_ || event.block == 0
+                                                     ? "was never allocated"
+                                                     : "was freed before or never allocated"));
   }
   const uint64_t alignment = uint64_t{1} << found->alignment_log2;
   if (found->bytes != event.bytes || alignment != event.alignment) {
-    return fail(ErrorCode::kCorrupt, fmt::format("expected block {} with {} bytes aligned to {}, found {} "
-                                                 "aligned to {}",
-                                                 event.block, found->bytes, alignment, event.bytes,
-                                                 event.alignment));
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("expected block {} with {} bytes aligned to {}, found {} "
+                            "aligned to {}",
+                            event.block, found->bytes, alignment, event.bytes, event.alignment));
   }
   event.slot = found->slot;
   found->live = false;

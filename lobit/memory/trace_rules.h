@@ -1,5 +1,5 @@
-// What makes events a trace: the rules of docs/formats/trace.md, checked one event after the other. Behind the
-// reader of traces and traces that are made up. Not installed; one thread at a time.
+// What makes events a trace: the rules of docs/formats/trace.md, checked one event after the other. Behind
+// the reader of traces and traces that are made up. Not installed; one thread at a time.
 #pragma once
 
 #include <cstddef>
