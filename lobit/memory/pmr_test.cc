@@ -24,7 +24,7 @@ void use_containers(std::pmr::memory_resource& memory) {
   std::pmr::unordered_map<std::pmr::string, int> unordered(&memory);
   for (int i = 0; i < 1000; ++i) {
     const std::string text = "a text that is longer than a small string " + std::to_string(i);
-    vector.push_back(static_cast<uint64_t>(i) * i);
+    vector.push_back(static_cast<uint64_t>(i * i));
     map.emplace(i, text);
     unordered.emplace(text, i);
   }

@@ -42,7 +42,7 @@ TEST(StatisticsResource, CountsWhatIsLiveAndTheMostThatWas) {
 TEST(StatisticsResource, SortsSizesByPowersOfTwo) {
   SystemResource system;
   StatisticsResource counted(system);
-  for (const size_t bytes : {1, 2, 3, 4, 5, 8, 9, 1024, 1025}) {
+  for (const size_t bytes : {1U, 2U, 3U, 4U, 5U, 8U, 9U, 1024U, 1025U}) {
     ASSERT_THAT(counted.deallocate(*counted.allocate(bytes), bytes), is_ok());
   }
   const AllocationStatistics statistics = counted.statistics();
