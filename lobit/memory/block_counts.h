@@ -14,6 +14,7 @@ struct BlockChange {
   uint64_t allocations = 0;
   uint64_t deallocations = 0;
 
+  bool any() const { return (allocations | deallocations) != 0; }
   void allocated(size_t size) {
     bytes += static_cast<int64_t>(size);
     if (bytes > most_bytes) [[unlikely]]

@@ -94,13 +94,17 @@ struct HybridMemoryPool::State {
   ReclaimerId next_reclaimer = 1;
   std::function<bool(const OutOfMemory&)> failure_handler;
 
+  // A large block is counted after what this thread did with small ones, so that the peak of one thread's
+  // work is exact.
   void* take(size_t bytes, size_t alignment, Shortage* shortage) const {
-    return bytes < options.small_block_threshold ? small->allocate(bytes, alignment, shortage)
-                                                 : large->allocate(bytes, alignment, shortage);
+    if (bytes < options.small_block_threshold) return small->allocate(bytes, alignment, shortage);
+    small->publish_own();
+    return large->allocate(bytes, alignment, shortage);
   }
   FreeResult give(void* pointer, size_t bytes, size_t alignment) const {
-    return bytes < options.small_block_threshold ? small->deallocate(pointer, bytes, alignment)
-                                                 : large->deallocate(pointer, bytes, alignment);
+    if (bytes < options.small_block_threshold) return small->deallocate(pointer, bytes, alignment);
+    small->publish_own();
+    return large->deallocate(pointer, bytes, alignment);
   }
   Result<void*> take_when_short(size_t bytes, size_t alignment, Shortage shortage);
   OutOfMemory describe(size_t bytes, size_t alignment) const;
@@ -136,7 +140,7 @@ void* HybridMemoryPool::try_allocate(size_t bytes, size_t alignment) {
 }
 
 bool HybridMemoryPool::try_deallocate(void* pointer, size_t bytes, size_t alignment) {
-  if (state_->small->deallocate_fast(pointer, bytes)) [[likely]]
+  if (state_->small->deallocate_fast(pointer, bytes, alignment)) [[likely]]
     return true;
   return try_deallocate_slowly(pointer, bytes, alignment);
 }
@@ -161,7 +165,7 @@ Result<void*> HybridMemoryPool::do_allocate(size_t bytes, size_t alignment, Stre
 }
 
 Status HybridMemoryPool::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) {
-  if (!state_->small->deallocate_fast(pointer, bytes)) [[unlikely]] {
+  if (!state_->small->deallocate_fast(pointer, bytes, alignment)) [[unlikely]] {
     return deallocate_slowly(pointer, bytes, alignment);
   }
   Status freed;  // `return {}` would clear the room for an error first

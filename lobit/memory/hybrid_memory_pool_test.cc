@@ -6,6 +6,7 @@
 
 #include "lobit/base/test_support.h"
 #include "lobit/memory/buffer.h"
+#include "lobit/memory/resource_conformance.h"
 
 namespace lobit {
 namespace {
@@ -101,6 +102,17 @@ TEST(HybridMemoryPool, RandomOperationsKeepEveryBlock) {
   pool->trim();
   EXPECT_EQ(pool->usage().committed, 0u);
 }
+
+// Blocks that share a slab have no record of their alignment.
+INSTANTIATE_TEST_SUITE_P(
+    HybridMemoryPool, ResourceConformance,
+    testing::Values(ResourceUnderTest{[](ResourceStack& stack) { stack.own(make_pool()); },
+                                      {.detects_wrong_alignment = false}},
+                    ResourceUnderTest{[](ResourceStack& stack) {
+                                        stack.own(make_pool(
+                                            {.limit = 160 * kMiB, .huge_pages = HugePages::kNever}));
+                                      },
+                                      {.detects_wrong_alignment = false}}));
 
 }  // namespace
 }  // namespace lobit

@@ -50,7 +50,8 @@ class LOBIT_API MemoryResource {
   }
 
   // Takes back a block with the bytes and alignment it was asked for. kInvalidArgument, without effect, when
-  // `pointer` is no live block of this resource (never was, or is free again) or the sizes are not its own.
+  // `pointer` is no live block of this resource (never was, or is free again) or the bytes are not its own. A
+  // wrong alignment is noticed where the resource keeps it.
   Status deallocate(void* pointer, size_t bytes, size_t alignment = kDefaultAlignment, Stream stream = {}) {
     return do_deallocate(pointer, bytes, alignment, stream);
   }

@@ -80,6 +80,13 @@ uint64_t SmallBlockPool::drain() {
   return before > after ? before - after : 0;
 }
 
+void SmallBlockPool::publish_own() {
+  ThreadCache* cache = local();
+  if (cache == nullptr || !cache->change.any()) return;
+  const Entry entry(*this);
+  if (entry.cache() != nullptr) publish(entry.cache());
+}
+
 // Live blocks of a cache's slabs, as far as they were not freed by others. Runs are counted by held_bytes().
 int64_t SmallBlockPool::used_bytes(const ThreadCache& cache) const {
   int64_t bytes = cache.moved_bytes - static_cast<int64_t>(cache.cached_run_bytes);

@@ -48,7 +48,7 @@ void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
     return nullptr;
   }
   const size_t rounded = rounded_up(bytes, alignment);
-  void* pointer = is_class(rounded, alignment) ? take_block(cache, size_class_of(rounded), shortage)
+  void* pointer = is_class(rounded, alignment) ? take_block(cache, bytes, size_class_of(rounded), shortage)
                                                : take_run(cache, bytes, alignment, shortage);
   if (pointer != nullptr) cache->change.allocated(bytes);
   return pointer;
@@ -69,11 +69,11 @@ FreeResult SmallBlockPool::deallocate(void* pointer, size_t bytes, size_t alignm
 
 // ---- Slabs.
 
-void* SmallBlockPool::take_block(ThreadCache* cache, size_t class_index, Shortage* shortage) {
+void* SmallBlockPool::take_block(ThreadCache* cache, size_t bytes, size_t class_index, Shortage* shortage) {
   ClassBin& bin = cache->classes[class_index];
   if (bin.top == bin.bottom && !refill(cache, class_index, shortage)) return nullptr;
   const BlockRef& ref = *--bin.top;
-  ref.live->store(true, std::memory_order_relaxed);
+  ref.asked->store(static_cast<uint16_t>(bytes), std::memory_order_relaxed);
   return ref.pointer;
 }
 
@@ -86,16 +86,18 @@ FreeResult SmallBlockPool::free_block(ThreadCache* cache, Slab& slab, void* poin
   const uint64_t product = uint64_t{offset} * slab.reciprocal;
   if (!is_start_of_block(product, slab.reciprocal)) return FreeResult::kForeign;
   const auto block = static_cast<uint32_t>(product >> 32);
-  std::atomic<bool>& live = slab.live[block];
-  if (!live.load(std::memory_order_relaxed)) return FreeResult::kNotLive;
-  live.store(false, std::memory_order_relaxed);
+  std::atomic<uint16_t>& asked = slab.asked[block];
+  if (asked.load(std::memory_order_relaxed) != bytes) {
+    return asked.load(std::memory_order_relaxed) == 0 ? FreeResult::kNotLive : FreeResult::kWrongSize;
+  }
+  asked.store(0, std::memory_order_relaxed);
   if (slab.owner.load(std::memory_order_relaxed) != cache) {
     free_elsewhere(cache, slab, block);
     return FreeResult::kFreed;
   }
   ClassBin& bin = cache->classes[slab.size_class];
   if (bin.top == bin.limit) put_back(bin, bin.count() / 2);
-  *bin.top++ = {static_cast<std::byte*>(pointer), &live};
+  *bin.top++ = {static_cast<std::byte*>(pointer), &asked};
   return FreeResult::kFreed;
 }
 
@@ -120,7 +122,7 @@ void SmallBlockPool::move_blocks(ClassBin& bin, Slab& slab, uint32_t wanted) {
     const auto block = word * 64 + static_cast<uint32_t>(std::countr_zero(slab.free[word]));
     slab.free[word] &= slab.free[word] - 1;
     ++slab.out;
-    *bin.top++ = {slab.start + size_t{block} * slab.block_bytes, &slab.live[block]};
+    *bin.top++ = {slab.start + size_t{block} * slab.block_bytes, &slab.asked[block]};
   }
   bin.out += static_cast<uint32_t>(bin.top - first);
   std::reverse(first, bin.top);
@@ -132,7 +134,7 @@ void SmallBlockPool::put_back(ClassBin& bin, uint32_t keep) {
   BlockRef* const end = bin.top - keep;
   for (BlockRef* ref = bin.bottom; ref != end; ++ref) {
     Slab& slab = *slab_of(ref->pointer);
-    const auto block = static_cast<uint32_t>(ref->live - slab.live.data());
+    const auto block = static_cast<uint32_t>(ref->asked - slab.asked.data());
     slab.free[block / 64] |= bit_of(block);
     --slab.out;
     settle(bin, slab);
@@ -211,7 +213,7 @@ void SmallBlockPool::release(Slab& slab) {
 
 // ---- Blocks of other threads.
 
-// The block is not live any more, so nobody else frees it: its bit is set once.
+// The user does not have the block any more, so nobody else frees it: its bit is set once.
 void SmallBlockPool::free_elsewhere(ThreadCache* cache, Slab& slab, uint32_t block) {
   PendingReturn& pending = cache->pending;
   if (pending.slab != &slab || pending.word != block / 64) {

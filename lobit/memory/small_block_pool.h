@@ -41,11 +41,14 @@ class SmallBlockPool final : private CacheOwner {
   // The common case of the same, without a lock or a call: nullptr and false when it is not that. They take
   // any arguments.
   void* allocate_fast(size_t bytes, size_t alignment);
-  bool deallocate_fast(void* pointer, size_t bytes);
+  bool deallocate_fast(void* pointer, size_t bytes, size_t alignment);
 
   // Empties all caches, those of other threads included: slabs without live blocks and cached runs go back to
   // the heap. Returns the bytes of their pages.
   uint64_t drain();
+
+  // Tells the counts what the calling thread's cache has not told yet.
+  void publish_own();
 
   // Makes the counts exact: all caches tell what they have not told yet. Returns the bytes of live blocks, as
   // rounded.
@@ -86,7 +89,7 @@ class SmallBlockPool final : private CacheOwner {
   void for_each_paused(const Visit& visit);
 
   // Slabs.
-  void* take_block(ThreadCache* cache, size_t class_index, Shortage* shortage);
+  void* take_block(ThreadCache* cache, size_t bytes, size_t class_index, Shortage* shortage);
   bool refill(ThreadCache* cache, size_t class_index, Shortage* shortage);
   Slab* new_slab(ThreadCache* cache, size_t class_index, Shortage* shortage);
   void move_blocks(ClassBin& bin, Slab& slab, uint32_t wanted);
@@ -150,7 +153,7 @@ inline bool fits_class(size_t bytes, size_t alignment) {
   }
   const BlockRef& ref = *--bin.top;
   std::byte* pointer = ref.pointer;
-  ref.live->store(true, std::memory_order_relaxed);
+  ref.asked->store(static_cast<uint16_t>(bytes), std::memory_order_relaxed);
   cache->change.allocated(bytes);
   cache->leave();
   return pointer;
@@ -158,28 +161,29 @@ inline bool fits_class(size_t bytes, size_t alignment) {
 
 // The bin is found from the size, not through the slab: so the next allocation need not wait for the loads
 // that lead to the slab.
-[[gnu::always_inline]] inline bool SmallBlockPool::deallocate_fast(void* pointer, size_t bytes) {
+[[gnu::always_inline]] inline bool SmallBlockPool::deallocate_fast(void* pointer, size_t bytes,
+                                                                   size_t alignment) {
   const uint32_t slab_id = heap_.slab_at(heap_.page_of(pointer));
   ThreadCache* cache = local();
-  if (slab_id == 0 || cache == nullptr || bytes - 1 >= kMaxClassBytes) [[unlikely]]
+  if (slab_id == 0 || cache == nullptr || !fits_class(bytes, alignment)) [[unlikely]]
     return false;
   const size_t class_index = size_class_of(bytes);
   ClassBin& bin = cache->classes[class_index];
   Slab& slab = slabs_[slab_id];
   const auto offset = static_cast<uint32_t>(static_cast<std::byte*>(pointer) - slab.start);
   const uint64_t product = uint64_t{offset} * slab.reciprocal;
-  std::atomic<bool>& live = slab.live[product >> 32];
+  std::atomic<uint16_t>& asked = slab.asked[product >> 32];
   if (!cache->enter() || slab.owner.load(std::memory_order_relaxed) != cache ||
       slab.size_class != class_index || !is_start_of_block(product, slab.reciprocal) ||
-      !live.load(std::memory_order_relaxed) || bin.top == bin.limit) [[unlikely]] {
+      asked.load(std::memory_order_relaxed) != bytes || bin.top == bin.limit) [[unlikely]] {
     cache->leave();
     return false;
   }
-  live.store(false, std::memory_order_relaxed);
+  asked.store(0, std::memory_order_relaxed);
   BlockRef* const ref = bin.top;
   bin.top = ref + 1;
   ref->pointer = static_cast<std::byte*>(pointer);
-  ref->live = &live;
+  ref->asked = &asked;
   cache->change.freed(bytes);
   cache->leave();
   return true;

@@ -36,7 +36,7 @@ namespace lobit::detail {
 using SlabId = uint32_t;  // 0 is none
 struct ThreadCache;
 
-// A run cut in blocks of one class. It belongs to one cache for life; other threads only mark blocks as free,
+// A run cut in blocks of one class. It belongs to one cache for life; other threads only clear `asked`,
 // set bits in `returned` and put the slab in the owner's queue.
 struct alignas(64) Slab {
   // All that a free looks at.
@@ -53,7 +53,8 @@ struct alignas(64) Slab {
   SlabId next;
   uint32_t out;  // blocks that are not in `free`
 
-  alignas(64) std::array<std::atomic<bool>, kMaxBlocksPerSlab> live;  // the user has the block
+  // Bytes of each block as asked for; 0: the user does not have it. Whoever frees a block clears it.
+  alignas(64) std::array<std::atomic<uint16_t>, kMaxBlocksPerSlab> asked;
   std::array<uint64_t, kMaxBlocksPerSlab / 64> free;
 
   // Freed by other threads and not yet collected.
@@ -61,12 +62,12 @@ struct alignas(64) Slab {
   std::atomic<bool> queued;
   std::atomic<SlabId> next_queued;
 };
-static_assert(sizeof(Slab) == 448);
+static_assert(sizeof(Slab) == 704 && kMaxClassBytes <= UINT16_MAX);
 
-// A free block that a cache keeps, and its mark in its slab.
+// A free block that a cache keeps, and its place in its slab.
 struct BlockRef {
   std::byte* pointer;
-  std::atomic<bool>* live;
+  std::atomic<uint16_t>* asked;
 };
 
 // The last ones in are the first ones out: their lines are still in the processor's cache.
