@@ -59,11 +59,10 @@ class ResourceStack {
 struct ResourceUnderTest {
   std::function<void(ResourceStack&)> build;
   Capabilities can = {};
-};
 
-inline void PrintTo(const ResourceUnderTest&, std::ostream* out) {
-  *out << "a resource";
-}
+  // In the messages of tests, whose names say which one it is.
+  friend std::ostream& operator<<(std::ostream& out, const ResourceUnderTest&) { return out << "a resource"; }
+};
 
 // One that is made from nothing.
 template <typename Resource>

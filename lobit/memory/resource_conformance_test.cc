@@ -148,6 +148,7 @@ TEST_P(ResourceConformance, RefusesAForeignPointer) {
   misuse.expect_refused(nullptr);
   misuse.expect_refused(local.data());
   misuse.expect_refused(foreign);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): where nothing can be
   misuse.expect_refused(reinterpret_cast<void*>(UINTPTR_MAX - 63));
   EXPECT_THAT(other.deallocate(foreign, 1000), is_ok());
 }
