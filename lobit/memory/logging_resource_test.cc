@@ -1,8 +1,10 @@
 #include "lobit/memory/logging_resource.h"
 
+#include <array>
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -99,6 +101,38 @@ TEST(LoggingResource, ClosesItsTraceWhenItGoes) {
     ASSERT_THAT(logging.deallocate(*logging.allocate(100), 100), is_ok());
   }
   EXPECT_EQ(events_of(*read_file(folder.path() / "trace.csv", 4096)).size(), 2u);
+}
+
+// Hands the memory of a block out again while that block is still being freed, as another thread might see
+// it.
+class HandsOutAtOnce final : public MemoryResource {
+ public:
+  MemoryResource* above = nullptr;  // who asks
+
+ private:
+  Result<void*> do_allocate(size_t, size_t, Stream) override { return place_.data(); }
+  Status do_deallocate(void*, size_t, size_t, Stream) override {
+    if (above != nullptr) {
+      EXPECT_EQ(*std::exchange(above, nullptr)->allocate(200), place_.data());
+    }
+    return {};
+  }
+  MemoryUsage do_usage() const override { return {}; }
+  alignas(kDefaultAlignment) std::array<std::byte, 256> place_{};
+};
+
+TEST(LoggingResource, WritesTheFreeBeforeTheMemoryServesAgain) {
+  TraceText text;
+  HandsOutAtOnce below;
+  LoggingResource logging(below, text);
+  void* block = *logging.allocate(100);
+  below.above = &logging;
+  ASSERT_THAT(logging.deallocate(block, 100), is_ok());
+  ASSERT_THAT(logging.deallocate(block, 200), is_ok()) << "the second block is known";
+  ASSERT_THAT(logging.close(), is_ok());
+  std::vector<uint64_t> blocks;
+  for (const TraceEvent& event : events_of(text.text())) blocks.push_back(event.block);
+  EXPECT_EQ(blocks, (std::vector<uint64_t>{1, 1, 2, 2}));
 }
 
 class FullDisk final : public TraceSink {

@@ -42,6 +42,7 @@ void run_model_test(MemoryResource& resource, const ModelTest& test) {
     if (i % 1024 == 0) {
       odds = 5 + random.below(7);
       blocks.expect_usage();
+      if (test.exact_peak) blocks.expect_peak();
     }
     if (i % 8192 == 0) {
       blocks.expect_contents();
@@ -67,10 +68,11 @@ namespace {
 TEST_P(ResourceConformance, AgreesWithAModel) {
   run_model_test(resource(), {.operations = model_test_operations(25'000),
                               .max_bytes = std::min(can().max_bytes, size_t{1} << 20),
-                              .max_live_bytes = can().total_bytes / 4});
+                              .max_live_bytes = can().total_bytes / 4,
+                              .exact_peak = can().exact_peak});
 }
 
-enum class Fault : uint8_t { kNone, kOverlap, kMisaligned, kChanged, kMiscounted, kRefused, kLeaked };
+enum class Fault : uint8_t { kNone, kOverlap, kMisaligned, kChanged, kMiscounted, kPeak, kRefused, kLeaked };
 
 // Does one thing wrong, to see that the model notices.
 class FaultyResource final : public MemoryResource {
@@ -98,6 +100,7 @@ class FaultyResource final : public MemoryResource {
     MemoryUsage usage = below_.usage();
     usage.allocated -= fault_ == Fault::kMiscounted ? 8191 : 8192;  // without the place
     usage.peak_allocated = std::max<uint64_t>(usage.peak_allocated - 8192, usage.allocated);
+    if (fault_ == Fault::kPeak) ++usage.peak_allocated;
     --usage.allocations;
     return usage;
   }
@@ -126,6 +129,7 @@ TEST(ModelTest, NoticesEveryFault) {
   EXPECT_GT(complaints(Fault::kMisaligned, 1), 0);
   EXPECT_GT(complaints(Fault::kChanged, 8000), 0);
   EXPECT_GT(complaints(Fault::kMiscounted, 8000), 0);
+  EXPECT_GT(complaints(Fault::kPeak, 8000), 0);
   EXPECT_GT(complaints(Fault::kRefused, 8000), 0);
   EXPECT_GT(complaints(Fault::kLeaked, 8000), 0);
 }

@@ -13,6 +13,7 @@ struct ModelTest {
   uint64_t seed = 1;
   size_t max_bytes = size_t{1} << 20;
   uint64_t max_live_bytes = uint64_t{16} << 20;  // more is never asked for
+  bool exact_peak = true;                        // whether the resource knows the most that was live
 };
 
 // Allocates and frees at random, growing and shrinking by turns. Fails the test when blocks are misaligned,

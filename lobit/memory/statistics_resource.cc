@@ -25,16 +25,15 @@ Result<void*> StatisticsResource::do_allocate(size_t bytes, size_t alignment, St
 }
 
 Status StatisticsResource::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) {
-  // Before the memory goes back: another thread that is given it at once must not make a peak that never
-  // was.
-  bytes_.subtract(bytes);
-  blocks_.subtract(1);
+  // Counted last: what the resource below refuses must not show, not even for a moment in which another
+  // thread allocates. To callers a block may be live until this call returns.
   Status freed = upstream().deallocate(pointer, bytes, alignment, stream);
   if (!freed) {
-    bytes_.add(bytes);
-    blocks_.add(1);
     refused_deallocations_.fetch_add(1, std::memory_order_relaxed);
+    return freed;
   }
+  bytes_.subtract(bytes);
+  blocks_.subtract(1);
   return freed;
 }
 
