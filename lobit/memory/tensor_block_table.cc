@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "lobit/base/check.h"
 #include "lobit/memory/tensor_block_table_internal.h"
 
@@ -30,6 +32,11 @@ uint64_t TensorBlockTable::count(size_t capacity, Stream stream) const {
     if (records_[slot].capacity == capacity && records_[slot].stream == stream) ++found;
   }
   return found;
+}
+
+void TensorBlockTable::reserve_one() {
+  if (empty_ != kNone || records_.size() < records_.capacity()) return;
+  records_.reserve(std::max<size_t>(64, 2 * records_.size()));
 }
 
 uint32_t TensorBlockTable::add(void* data, size_t capacity, Stream stream) {

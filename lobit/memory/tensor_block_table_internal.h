@@ -59,7 +59,9 @@ class TensorBlockTable {
   // How many retained blocks have exactly this capacity.
   uint64_t count(size_t capacity, Stream stream) const;
 
-  // A record for a new block, which is neither live nor retained yet. May throw std::bad_alloc.
+  // So that the next add() cannot fail. May throw std::bad_alloc.
+  void reserve_one();
+  // A record for a new block, which is neither live nor retained yet.
   uint32_t add(void* data, size_t capacity, Stream stream);
   void retain(uint32_t slot, uint64_t now);
   // Takes a retained block out of the lists.

@@ -190,9 +190,8 @@ Result<uint32_t> TensorMemoryPool::take_below(size_t bytes, Purpose purpose, Str
   // Given back when there is no room for its record.
   std::unique_ptr<void, decltype(give_back)> block(*taken, give_back);
   lock.lock();
-  const uint32_t slot = state_->blocks.add(block.get(), bytes, stream);
-  static_cast<void>(block.release());
-  return slot;
+  state_->blocks.reserve_one();
+  return state_->blocks.add(block.release(), bytes, stream);
 }
 
 Status TensorMemoryPool::keep_one_more(size_t bytes, Stream stream, std::unique_lock<std::mutex>& lock) {
