@@ -10,6 +10,7 @@
 #include "lobit/base/test_support.h"
 #include "lobit/memory/block_heap_resource.h"
 #include "lobit/memory/block_pool_resource.h"
+#include "lobit/memory/resource_conformance.h"
 #include "lobit/memory/static_arena_resource.h"
 #include "lobit/memory/test_probe.h"
 
@@ -125,6 +126,23 @@ TEST_P(EveryStrategy, ServesThreads) {
 INSTANTIATE_TEST_SUITE_P(Strategies, EveryStrategy,
                          testing::Values(MemoryStrategy::kStatic, MemoryStrategy::kPooled,
                                          MemoryStrategy::kDynamic, MemoryStrategy::kHybrid));
+
+ResourceUnderTest strategy_under_test(MemoryStrategy strategy, size_t block_size) {
+  return {
+      [=](ResourceStack& stack) {
+        auto& below = stack.add<SystemResource>();
+        stack.own(make_strategy(strategy, {.initial_pool_size = 64 * kMiB, .block_size = block_size}, below)
+                      .value());
+      },
+      {.max_bytes = 4 * kMiB, .total_bytes = 16 * kMiB}};
+}
+
+INSTANTIATE_TEST_SUITE_P(Strategies, ResourceConformance,
+                         testing::Values(strategy_under_test(MemoryStrategy::kStatic, 4096),
+                                         strategy_under_test(MemoryStrategy::kPooled, 4096),
+                                         strategy_under_test(MemoryStrategy::kPooled, 1000),
+                                         strategy_under_test(MemoryStrategy::kDynamic, 4096),
+                                         strategy_under_test(MemoryStrategy::kHybrid, 4096)));
 
 TEST(StaticArenaResource, AsksForNothingAfterItsCreation) {
   ProbeResource below;

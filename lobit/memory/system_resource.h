@@ -4,8 +4,8 @@
 #pragma once
 
 #include <mutex>
-#include <unordered_map>
 
+#include "lobit/memory/live_blocks.h"
 #include "lobit/memory/memory_resource.h"
 
 namespace lobit {
@@ -16,18 +16,12 @@ class LOBIT_API SystemResource final : public MemoryResource {
   ~SystemResource() override;
 
  private:
-  struct Block {
-    size_t bytes;
-    size_t alignment;
-  };
-
   Result<void*> do_allocate(size_t bytes, size_t alignment, Stream stream) override;
   Status do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) override;
   MemoryUsage do_usage() const override;
 
   mutable std::mutex mutex_;
-  std::unordered_map<void*, Block> blocks_;
-  MemoryUsage usage_;
+  detail::LiveBlocks blocks_;
 };
 
 }  // namespace lobit

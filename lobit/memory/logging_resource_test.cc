@@ -1,0 +1,154 @@
+#include "lobit/memory/logging_resource.h"
+
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lobit/base/test_support.h"
+#include "lobit/io/file.h"
+#include "lobit/memory/failing_resource.h"
+#include "lobit/memory/memory_test_support.h"
+#include "lobit/memory/replay.h"
+#include "lobit/memory/system_resource.h"
+
+namespace lobit {
+namespace {
+
+std::vector<TraceEvent> events_of(const std::string& text) {
+  const MemorySource source(std::as_bytes(std::span(text)), "trace");
+  const Result<Trace> trace = Trace::read(source);
+  EXPECT_THAT(trace, is_ok());
+  if (!trace) return {};
+  return {trace->events().begin(), trace->events().end()};
+}
+
+TEST(LoggingResource, WritesEachEvent) {
+  TraceText text;
+  SystemResource system;
+  FailingResource failing(system, {.number = 3});
+  LoggingResource logging(failing, text);
+  int handle = 0;
+  void* a = *logging.allocate(100);
+  void* b = *logging.allocate(200, 4096, Stream{&handle});
+  EXPECT_FALSE(logging.allocate(300, 16));
+  ASSERT_THAT(logging.deallocate(a, 100), is_ok());
+  std::thread([&] { ASSERT_THAT(logging.deallocate(b, 200, 4096, Stream{&handle}), is_ok()); }).join();
+  EXPECT_EQ(logging.trim(), 0u);
+  ASSERT_THAT(logging.close(), is_ok());
+
+  std::vector<TraceEvent> events = events_of(text.text());
+  uint64_t last_time = 0;
+  for (TraceEvent& event : events) {
+    EXPECT_GE(event.time_ns, last_time);
+    last_time = std::exchange(event.time_ns, 0);
+  }
+  const std::vector<TraceEvent> expected = {
+      {.block = 1, .bytes = 100, .alignment = 64},
+      {.stream = 1, .block = 2, .bytes = 200, .alignment = 4096, .slot = 1},
+      {.op = TraceOp::kRefuse, .bytes = 300, .alignment = 16},
+      {.op = TraceOp::kFree, .block = 1, .bytes = 100, .alignment = 64},
+      {.op = TraceOp::kFree,
+       .thread = 1,
+       .stream = 1,
+       .block = 2,
+       .bytes = 200,
+       .alignment = 4096,
+       .slot = 1},
+      {.op = TraceOp::kTrim}};
+  EXPECT_EQ(events, expected);
+}
+
+TEST(LoggingResource, MisuseLeavesNoEvent) {
+  TraceText text;
+  SystemResource system;
+  LoggingResource logging(system, text);
+  void* outside = *system.allocate(100);
+  void* block = *logging.allocate(100);
+  EXPECT_THAT(logging.deallocate(outside, 100), fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(logging.deallocate(block, 101), fails_with(ErrorCode::kInvalidArgument));
+  ASSERT_THAT(logging.deallocate(block, 100), is_ok());
+  EXPECT_THAT(logging.deallocate(block, 100), fails_with(ErrorCode::kInvalidArgument));
+  ASSERT_THAT(logging.close(), is_ok());
+  EXPECT_EQ(events_of(text.text()).size(), 2u);
+  ASSERT_THAT(system.deallocate(outside, 100), is_ok());
+}
+
+TEST(LoggingResource, WorksOnAfterItsTraceIsClosed) {
+  TraceText text;
+  SystemResource system;
+  LoggingResource logging(system, text);
+  void* block = *logging.allocate(100);
+  ASSERT_THAT(logging.close(), is_ok());
+  EXPECT_THAT(logging.close(), fails_with(ErrorCode::kInvalidArgument));
+  ASSERT_THAT(logging.deallocate(block, 100), is_ok());
+  block = *logging.allocate(100);
+  ASSERT_THAT(logging.deallocate(block, 100), is_ok());
+  EXPECT_EQ(events_of(text.text()).size(), 1u);
+}
+
+TEST(LoggingResource, ClosesItsTraceWhenItGoes) {
+  const TemporaryFolder folder;
+  SystemResource system;
+  Result<TraceFile> file = TraceFile::create(folder.path() / "trace.csv");
+  ASSERT_THAT(file, is_ok());
+  {
+    LoggingResource logging(system, *file);
+    ASSERT_THAT(logging.deallocate(*logging.allocate(100), 100), is_ok());
+  }
+  EXPECT_EQ(events_of(*read_file(folder.path() / "trace.csv", 4096)).size(), 2u);
+}
+
+class FullDisk final : public TraceSink {
+ public:
+  Status write(std::string_view) override { return fail(ErrorCode::kIo, "disk: full"); }
+  Status close() override { return {}; }
+};
+
+TEST(LoggingResource, TellsErrorsOfTheFileWhenItIsClosed) {
+  FullDisk disk;
+  SystemResource system;
+  LoggingResource logging(system, disk);
+  // More than the buffer holds.
+  for (int i = 0; i < 3000; ++i) ASSERT_THAT(logging.deallocate(*logging.allocate(100), 100), is_ok());
+  EXPECT_THAT(logging.close(), fails_with(ErrorCode::kIo));
+}
+
+TEST(LoggingResource, ThreadsGiveATraceThatOneThreadCanRepeat) {
+  TraceText text;
+  SystemResource system;
+  LoggingResource logging(system, text);
+  std::vector<std::jthread> threads;
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    threads.emplace_back([&, seed] {
+      Random random(seed);
+      for (int i = 0; i < 1000; ++i) {
+        const size_t bytes = random.size(64);  // so small that memory is handed out again at once
+        ASSERT_THAT(logging.deallocate(*logging.allocate(bytes), bytes), is_ok());
+      }
+    });
+  }
+  threads.clear();
+  ASSERT_THAT(logging.close(), is_ok());
+
+  const MemorySource source(std::as_bytes(std::span(text.text())), "trace");
+  const Result<Trace> trace = Trace::read(source);
+  ASSERT_THAT(trace, is_ok());
+  EXPECT_EQ(trace->events().size(), 8000u);
+  std::set<uint32_t> numbers;
+  for (const TraceEvent& event : trace->events()) numbers.insert(event.thread);
+  EXPECT_EQ(numbers, (std::set<uint32_t>{0, 1, 2, 3}));
+  EXPECT_LE(trace->slots(), 4u);
+
+  SystemResource again;
+  const ReplayResult result = replay(*trace, again);
+  EXPECT_EQ(result.allocations, 4000u);
+  EXPECT_EQ(result.frees, 4000u);
+  EXPECT_FALSE(result.first_failure.has_value());
+  EXPECT_EQ(result.peak_live_bytes, trace->peak_live_bytes());
+}
+
+}  // namespace
+}  // namespace lobit
