@@ -74,9 +74,9 @@ void recommend_strategy(TensorPoolStrategy strategy, const TensorPoolMetrics& st
 }  // namespace
 
 Result<std::unique_ptr<AdaptiveTensorMemoryPool>> AdaptiveTensorMemoryPool::create(
-    MemoryResource& memory, const AdaptiveTensorPoolOptions& options) {
-  LOBIT_TRY(auto standard, TensorMemoryPool::create(memory, options.standard));
-  LOBIT_TRY(auto prewarmed, TensorMemoryPool::create_prewarmed(memory, options.prewarm, options.prewarmed));
+    MemoryResource& upstream, const AdaptiveTensorPoolOptions& options) {
+  LOBIT_TRY(auto standard, TensorMemoryPool::create(upstream, options.standard));
+  LOBIT_TRY(auto prewarmed, TensorMemoryPool::create_prewarmed(upstream, options.prewarm, options.prewarmed));
   return std::unique_ptr<AdaptiveTensorMemoryPool>(
       new AdaptiveTensorMemoryPool(std::move(standard), std::move(prewarmed), options.strategy));
 }
@@ -169,7 +169,7 @@ std::vector<std::string> AdaptiveTensorMemoryPool::recommendations() const {
   return out;
 }
 
-Result<std::unique_ptr<AdaptiveTensorMemoryPool>> create_best_tensor_pool(MemoryResource& memory,
+Result<std::unique_ptr<AdaptiveTensorMemoryPool>> create_best_tensor_pool(MemoryResource& upstream,
                                                                           const TensorWorkload& workload) {
   AdaptiveTensorPoolOptions options;
   options.prewarm.sizes.clear();
@@ -185,7 +185,7 @@ Result<std::unique_ptr<AdaptiveTensorMemoryPool>> create_best_tensor_pool(Memory
     options.prewarmed.max_retained_bytes = workload.memory_budget / 2;
     options.prewarm.budget = workload.memory_budget / 2;
   }
-  return AdaptiveTensorMemoryPool::create(memory, options);
+  return AdaptiveTensorMemoryPool::create(upstream, options);
 }
 
 }  // namespace lobit

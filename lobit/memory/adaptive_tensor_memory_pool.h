@@ -46,7 +46,7 @@ class LOBIT_API AdaptiveTensorMemoryPool {
  public:
   // The errors of TensorMemoryPool::create_prewarmed.
   static Result<std::unique_ptr<AdaptiveTensorMemoryPool>> create(
-      MemoryResource& memory, const AdaptiveTensorPoolOptions& options = {});
+      MemoryResource& upstream, const AdaptiveTensorPoolOptions& options = {});
 
   // As TensorMemoryPool's.
   Result<TensorHandle> allocate_tensor(TensorId id, size_t bytes, Device device = {},
@@ -90,6 +90,6 @@ struct TensorWorkload {
 // The pool for a workload: sizes over 32 KiB are warmed, within half the budget, and routed adaptively; when
 // there are none, the standard pool serves alone and may keep the whole budget. The errors of create().
 LOBIT_API Result<std::unique_ptr<AdaptiveTensorMemoryPool>> create_best_tensor_pool(
-    MemoryResource& memory, const TensorWorkload& workload);
+    MemoryResource& upstream, const TensorWorkload& workload);
 
 }  // namespace lobit

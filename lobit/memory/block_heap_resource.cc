@@ -7,20 +7,20 @@
 namespace lobit {
 
 Result<std::unique_ptr<BlockHeapResource>> BlockHeapResource::create(size_t capacity, size_t block_size,
-                                                                     MemoryResource& below) {
-  LOBIT_TRY(auto blocks, BlockPoolResource::create(capacity, block_size, below));
-  return std::unique_ptr<BlockHeapResource>(new BlockHeapResource(std::move(blocks), below));
+                                                                     MemoryResource& upstream) {
+  LOBIT_TRY(auto blocks, BlockPoolResource::create(capacity, block_size, upstream));
+  return std::unique_ptr<BlockHeapResource>(new BlockHeapResource(std::move(blocks), upstream));
 }
 
-BlockHeapResource::BlockHeapResource(std::unique_ptr<BlockPoolResource> blocks, MemoryResource& below)
-    : blocks_(std::move(blocks)), below_(below) {
+BlockHeapResource::BlockHeapResource(std::unique_ptr<BlockPoolResource> blocks, MemoryResource& upstream)
+    : blocks_(std::move(blocks)), upstream_(upstream) {
   if (blocks_ != nullptr) usage_.committed = blocks_->usage().committed;
   usage_.peak_committed = usage_.committed;
 }
 
 BlockHeapResource::~BlockHeapResource() {
   for (const auto& [pointer, block] : heap_blocks_) {
-    static_cast<void>(below_.deallocate(pointer, block.bytes, block.alignment, block.stream));
+    static_cast<void>(upstream_.deallocate(pointer, block.bytes, block.alignment, block.stream));
   }
 }
 
@@ -33,13 +33,13 @@ Result<void*> BlockHeapResource::do_allocate(size_t bytes, size_t alignment, Str
       return block;
     }
   }
-  return allocate_below(bytes, alignment, stream);
+  return allocate_upstream(bytes, alignment, stream);
 }
 
-Result<void*> BlockHeapResource::allocate_below(size_t bytes, size_t alignment, Stream stream) {
-  LOBIT_TRY(void* pointer, below_.allocate(bytes, alignment, stream));
+Result<void*> BlockHeapResource::allocate_upstream(size_t bytes, size_t alignment, Stream stream) {
+  LOBIT_TRY(void* pointer, upstream_.allocate(bytes, alignment, stream));
   const auto give_back = [&](void* block) {
-    static_cast<void>(below_.deallocate(block, bytes, alignment, stream));
+    static_cast<void>(upstream_.deallocate(block, bytes, alignment, stream));
   };
   // Given back when there is no room for the record.
   std::unique_ptr<void, decltype(give_back)> block(pointer, give_back);
@@ -57,11 +57,11 @@ Status BlockHeapResource::do_deallocate(void* pointer, size_t bytes, size_t alig
     return {};
   }
   // The record goes before the memory does: another thread may be given the same address at once.
-  LOBIT_RETURN_IF_ERROR(forget_below(pointer, bytes, alignment));
-  return below_.deallocate(pointer, bytes, alignment, stream);
+  LOBIT_RETURN_IF_ERROR(forget_upstream(pointer, bytes, alignment));
+  return upstream_.deallocate(pointer, bytes, alignment, stream);
 }
 
-Status BlockHeapResource::forget_below(void* pointer, size_t bytes, size_t alignment) {
+Status BlockHeapResource::forget_upstream(void* pointer, size_t bytes, size_t alignment) {
   const std::lock_guard lock(mutex_);
   const auto found = heap_blocks_.find(pointer);
   if (found == heap_blocks_.end()) {

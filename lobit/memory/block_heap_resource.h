@@ -19,9 +19,9 @@ class LOBIT_API BlockHeapResource final : public MemoryResource {
  public:
   // The errors of BlockPoolResource::create.
   static Result<std::unique_ptr<BlockHeapResource>> create(size_t capacity, size_t block_size,
-                                                           MemoryResource& below);
+                                                           MemoryResource& upstream);
   // No blocks at all.
-  explicit BlockHeapResource(MemoryResource& below) : BlockHeapResource(nullptr, below) {}
+  explicit BlockHeapResource(MemoryResource& upstream) : BlockHeapResource(nullptr, upstream) {}
   ~BlockHeapResource() override;
 
  private:
@@ -31,19 +31,19 @@ class LOBIT_API BlockHeapResource final : public MemoryResource {
     Stream stream;
   };
 
-  BlockHeapResource(std::unique_ptr<BlockPoolResource> blocks, MemoryResource& below);
+  BlockHeapResource(std::unique_ptr<BlockPoolResource> blocks, MemoryResource& upstream);
   Result<void*> do_allocate(size_t bytes, size_t alignment, Stream stream) override;
   Status do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) override;
   MemoryUsage do_usage() const override;
-  Device do_device() const override { return below_.device(); }
+  Device do_device() const override { return upstream_.device(); }
 
-  Result<void*> allocate_below(size_t bytes, size_t alignment, Stream stream);
-  Status forget_below(void* pointer, size_t bytes, size_t alignment);
+  Result<void*> allocate_upstream(size_t bytes, size_t alignment, Stream stream);
+  Status forget_upstream(void* pointer, size_t bytes, size_t alignment);
   void count_allocation(size_t bytes, size_t reserved, size_t committed);
   void count_deallocation(size_t bytes, size_t reserved, size_t committed);
 
   std::unique_ptr<BlockPoolResource> blocks_;  // nullptr: none
-  MemoryResource& below_;
+  MemoryResource& upstream_;
   mutable std::mutex mutex_;
   std::unordered_map<void*, HeapBlock> heap_blocks_;
   MemoryUsage usage_;

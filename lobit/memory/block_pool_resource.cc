@@ -8,13 +8,13 @@
 namespace lobit {
 
 Result<std::unique_ptr<BlockPoolResource>> BlockPoolResource::create(size_t capacity, size_t block_size,
-                                                                     MemoryResource& below) {
+                                                                     MemoryResource& upstream) {
   if (block_size == 0 || block_size > detail::UnitArena::kMaxUnit) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("block pool: blocks of {} bytes, expected 1 to {}",
                                                          block_size, detail::UnitArena::kMaxUnit));
   }
   const size_t unit = checked_round_up(block_size, kDefaultAlignment).value();
-  LOBIT_TRY(auto arena, detail::UnitArena::create("block pool", capacity, unit, below));
+  LOBIT_TRY(auto arena, detail::UnitArena::create("block pool", capacity, unit, upstream));
   return std::unique_ptr<BlockPoolResource>(new BlockPoolResource(std::move(arena)));
 }
 

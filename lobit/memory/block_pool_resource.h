@@ -24,7 +24,7 @@ class LOBIT_API BlockPoolResource final : public MemoryResource {
   // `block_size` (1 byte to 16 MiB) is rounded up to a multiple of 64, `capacity` down to whole blocks, of
   // which there are 1 to 2^30 - 1; kInvalidArgument otherwise, or the error of the resource below.
   static Result<std::unique_ptr<BlockPoolResource>> create(size_t capacity, size_t block_size,
-                                                           MemoryResource& below);
+                                                           MemoryResource& upstream);
   ~BlockPoolResource() override;
 
   size_t block_size() const;  // as it was rounded

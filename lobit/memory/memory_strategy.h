@@ -22,9 +22,9 @@ struct StrategyOptions {
   size_t block_size = 4096;
 };
 
-// Stands on `below`, which must outlive it. The errors of the strategy's own create().
+// Stands on `upstream`, which must outlive it. The errors of the strategy's own create().
 LOBIT_API Result<std::unique_ptr<MemoryResource>> make_strategy(MemoryStrategy strategy,
                                                                 const StrategyOptions& options,
-                                                                MemoryResource& below);
+                                                                MemoryResource& upstream);
 
 }  // namespace lobit

@@ -5,8 +5,8 @@
 namespace lobit {
 
 Result<std::unique_ptr<StaticArenaResource>> StaticArenaResource::create(size_t capacity,
-                                                                         MemoryResource& below) {
-  LOBIT_TRY(auto arena, detail::UnitArena::create("static arena", capacity, kDefaultAlignment, below));
+                                                                         MemoryResource& upstream) {
+  LOBIT_TRY(auto arena, detail::UnitArena::create("static arena", capacity, kDefaultAlignment, upstream));
   return std::unique_ptr<StaticArenaResource>(new StaticArenaResource(std::move(arena)));
 }
 

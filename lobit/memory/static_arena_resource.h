@@ -23,7 +23,7 @@ class LOBIT_API StaticArenaResource final : public MemoryResource {
  public:
   // `capacity` is rounded down to a multiple of 64 and may be anything up to 64 GiB; kInvalidArgument
   // otherwise, or the error of the resource below.
-  static Result<std::unique_ptr<StaticArenaResource>> create(size_t capacity, MemoryResource& below);
+  static Result<std::unique_ptr<StaticArenaResource>> create(size_t capacity, MemoryResource& upstream);
   ~StaticArenaResource() override;
 
   ArenaOccupancy occupancy() const;

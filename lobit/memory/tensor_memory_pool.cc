@@ -73,13 +73,13 @@ std::vector<SizeCount> common_tensor_sizes() {
           {1024 * kKiB, 4}, {2048 * kKiB, 2}, {4096 * kKiB, 2}};
 }
 
-Result<std::unique_ptr<TensorMemoryPool>> TensorMemoryPool::create(MemoryResource& memory,
+Result<std::unique_ptr<TensorMemoryPool>> TensorMemoryPool::create(MemoryResource& upstream,
                                                                    const TensorPoolOptions& options) {
-  return std::unique_ptr<TensorMemoryPool>(new TensorMemoryPool(memory, options));
+  return std::unique_ptr<TensorMemoryPool>(new TensorMemoryPool(upstream, options));
 }
 
 Result<std::unique_ptr<TensorMemoryPool>> TensorMemoryPool::create_prewarmed(
-    MemoryResource& memory, const PrewarmOptions& prewarm, const TensorPoolOptions& options) {
+    MemoryResource& upstream, const PrewarmOptions& prewarm, const TensorPoolOptions& options) {
   if (prewarm.budget > options.max_retained_bytes) {
     return fail(
         ErrorCode::kInvalidArgument,
@@ -87,13 +87,13 @@ Result<std::unique_ptr<TensorMemoryPool>> TensorMemoryPool::create_prewarmed(
                     prewarm.budget, options.max_retained_bytes),
         {.required = prewarm.budget, .available = options.max_retained_bytes});
   }
-  LOBIT_TRY(auto pool, create(memory, options));
+  LOBIT_TRY(auto pool, create(upstream, options));
   LOBIT_RETURN_IF_ERROR(pool->take_ahead(prewarm.sizes, prewarm.budget));
   return pool;
 }
 
-TensorMemoryPool::TensorMemoryPool(MemoryResource& memory, const TensorPoolOptions& options)
-    : memory_(memory),
+TensorMemoryPool::TensorMemoryPool(MemoryResource& upstream, const TensorPoolOptions& options)
+    : upstream_(upstream),
       options_{.max_retained_bytes = options.max_retained_bytes,
                .stale_after = options.stale_after,
                .prefetch = options.prefetch,
@@ -105,7 +105,7 @@ TensorMemoryPool::~TensorMemoryPool() {
   for (const TensorRecord& record : state_->blocks.records()) {
     if (record.data == nullptr) continue;
     const size_t alignment = traits(tensor_size_category(record.capacity)).alignment;
-    static_cast<void>(memory_.deallocate(record.data, record.capacity, alignment, record.stream));
+    static_cast<void>(upstream_.deallocate(record.data, record.capacity, alignment, record.stream));
   }
 }
 
@@ -133,11 +133,11 @@ Result<TensorHandle> TensorMemoryPool::allocate_tensor(TensorId id, size_t bytes
     return fail(ErrorCode::kInvalidArgument, fmt::format("tensor pool: 0 bytes asked for tensor {}", id),
                 {.index = id});
   }
-  if (device != memory_.device()) {
+  if (device != upstream_.device()) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("tensor pool: tensor {} wants memory of {}, expected {}", id, device_name(device),
-                            device_name(memory_.device())),
-                {.index = id, .from = device_name(memory_.device()), .to = device_name(device)});
+                            device_name(upstream_.device())),
+                {.index = id, .from = device_name(upstream_.device()), .to = device_name(device)});
   }
   const TensorSizeCategory category = tensor_size_category(bytes);
   std::unique_lock lock(mutex_);
@@ -152,40 +152,40 @@ Result<TensorHandle> TensorMemoryPool::allocate_tensor(TensorId id, size_t bytes
     state_->blocks.take(slot);
   } else {
     if (!timed) start = options_.clock();
-    LOBIT_TRY(slot, take_below(bytes, Purpose::kTensor, stream, lock));
+    LOBIT_TRY(slot, take_upstream(bytes, Purpose::kTensor, stream, lock));
   }
   const TensorHandle tensor = hand_out(slot, id, bytes, use, hit);
   if (timed || !hit) measure(category, options_.clock() - start, hit && !all_timed ? kTimedEvery : 1);
   return tensor;
 }
 
-Result<void*> TensorMemoryPool::allocate_below(size_t bytes, Purpose purpose, Stream stream) {
+Result<void*> TensorMemoryPool::allocate_upstream(size_t bytes, Purpose purpose, Stream stream) {
   const size_t alignment = traits(tensor_size_category(bytes)).alignment;
-  Result<void*> data = memory_.allocate(bytes, alignment, stream);
+  Result<void*> data = upstream_.allocate(bytes, alignment, stream);
   const bool no_room =
       !data && (data.error().code == ErrorCode::kOutOfMemory || data.error().code == ErrorCode::kLimit);
   // What is taken ahead must not drive out what is kept.
   if (no_room && purpose == Purpose::kTensor && trim() > 0) {
-    data = memory_.allocate(bytes, alignment, stream);
+    data = upstream_.allocate(bytes, alignment, stream);
   }
   // Fresh pages cost more than everything else here; now is the time to pay for them.
-  if (data && purpose == Purpose::kAhead && memory_.device().kind == DeviceKind::kCpu)
+  if (data && purpose == Purpose::kAhead && upstream_.device().kind == DeviceKind::kCpu)
     touch_pages(*data, bytes);
   return data;
 }
 
 // A new block, in no list. The lock is open while the resource below works.
-Result<uint32_t> TensorMemoryPool::take_below(size_t bytes, Purpose purpose, Stream stream,
-                                              std::unique_lock<std::mutex>& lock) {
+Result<uint32_t> TensorMemoryPool::take_upstream(size_t bytes, Purpose purpose, Stream stream,
+                                                 std::unique_lock<std::mutex>& lock) {
   lock.unlock();
-  Result<void*> taken = allocate_below(bytes, purpose, stream);
+  Result<void*> taken = allocate_upstream(bytes, purpose, stream);
   if (!taken) {
     lock.lock();
     return fail(std::move(taken).error());
   }
   const auto give_back = [&](void* block) {
     static_cast<void>(
-        memory_.deallocate(block, bytes, traits(tensor_size_category(bytes)).alignment, stream));
+        upstream_.deallocate(block, bytes, traits(tensor_size_category(bytes)).alignment, stream));
   };
   // Given back when there is no room for its record.
   std::unique_ptr<void, decltype(give_back)> block(*taken, give_back);
@@ -195,7 +195,7 @@ Result<uint32_t> TensorMemoryPool::take_below(size_t bytes, Purpose purpose, Str
 }
 
 Status TensorMemoryPool::keep_one_more(size_t bytes, Stream stream, std::unique_lock<std::mutex>& lock) {
-  LOBIT_TRY(const uint32_t slot, take_below(bytes, Purpose::kAhead, stream, lock));
+  LOBIT_TRY(const uint32_t slot, take_upstream(bytes, Purpose::kAhead, stream, lock));
   state_->blocks.retain(slot, state_->metrics.allocations);
   note_peak();
   return {};
@@ -302,7 +302,7 @@ void TensorMemoryPool::release(uint32_t slot, std::unique_lock<std::mutex>& lock
   state_->blocks.remove(slot);
   ++state_->metrics.released;
   lock.unlock();
-  static_cast<void>(memory_.deallocate(
+  static_cast<void>(upstream_.deallocate(
       record.data, record.capacity, traits(tensor_size_category(record.capacity)).alignment, record.stream));
   lock.lock();
 }

@@ -88,12 +88,12 @@ struct TensorPoolState;
 class LOBIT_API TensorMemoryPool {
  public:
   // Starts empty.
-  static Result<std::unique_ptr<TensorMemoryPool>> create(MemoryResource& memory,
+  static Result<std::unique_ptr<TensorMemoryPool>> create(MemoryResource& upstream,
                                                           const TensorPoolOptions& options = {});
   // Starts with blocks whose every page was touched, so that the first tensors are hits without page faults.
-  // kInvalidArgument when the budget is above max_retained_bytes or a size is 0; the error of `memory` when
+  // kInvalidArgument when the budget is above max_retained_bytes or a size is 0; the error of `upstream` when
   // it refuses a block.
-  static Result<std::unique_ptr<TensorMemoryPool>> create_prewarmed(MemoryResource& memory,
+  static Result<std::unique_ptr<TensorMemoryPool>> create_prewarmed(MemoryResource& upstream,
                                                                     const PrewarmOptions& prewarm = {},
                                                                     const TensorPoolOptions& options = {});
   ~TensorMemoryPool();
@@ -128,17 +128,17 @@ class LOBIT_API TensorMemoryPool {
   }
   // Differs from every other pool's of this process (until 2^32 pools were made).
   uint32_t serial() const { return serial_; }
-  Device device() const { return memory_.device(); }
+  Device device() const { return upstream_.device(); }
 
  private:
   // Who wants a block from below: a tensor, or the pool for tensors to come.
   enum class Purpose : uint8_t { kTensor, kAhead };
 
-  TensorMemoryPool(MemoryResource& memory, const TensorPoolOptions& options);
+  TensorMemoryPool(MemoryResource& upstream, const TensorPoolOptions& options);
   Status take_ahead(const std::vector<SizeCount>& sizes, uint64_t budget);
-  Result<void*> allocate_below(size_t bytes, Purpose purpose, Stream stream);
-  Result<uint32_t> take_below(size_t bytes, Purpose purpose, Stream stream,
-                              std::unique_lock<std::mutex>& lock);
+  Result<void*> allocate_upstream(size_t bytes, Purpose purpose, Stream stream);
+  Result<uint32_t> take_upstream(size_t bytes, Purpose purpose, Stream stream,
+                                 std::unique_lock<std::mutex>& lock);
   Status keep_one_more(size_t bytes, Stream stream, std::unique_lock<std::mutex>& lock);
   void note_peak();
   TensorHandle hand_out(uint32_t slot, TensorId id, size_t bytes, TensorUse use, bool hit);
@@ -148,7 +148,7 @@ class LOBIT_API TensorMemoryPool {
   void release_oldest(std::unique_lock<std::mutex>& lock);
   void release(uint32_t slot, std::unique_lock<std::mutex>& lock);
 
-  MemoryResource& memory_;
+  MemoryResource& upstream_;
   const TensorPoolOptions options_;
   const uint32_t serial_;
   std::array<std::atomic<double>, kTensorSizeCategories> recent_ns_{};

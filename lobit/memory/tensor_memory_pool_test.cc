@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lobit/base/test_support.h"
+#include "lobit/memory/failing_resource.h"
 #include "lobit/memory/test_probe.h"
 
 namespace lobit {
@@ -395,6 +396,33 @@ TEST(TensorPoolSteps, TeachAPrewarmedPool) {
   const std::vector<SizeCount> learnt = first->learnt_sizes();
   const auto second = TensorMemoryPool::create_prewarmed(below, {.budget = 100000, .sizes = learnt}).value();
   EXPECT_EQ(run_step(*second), (StepSummary{.allocations = 3, .hits = 3, .temporaries_alive = 0}));
+}
+
+TEST(TensorMemoryPool, EveryRefusalBelowLeavesItWhole) {
+  uint64_t failures = 0;
+  for (uint64_t number = 1;; ++number) {
+    ProbeResource below;
+    FailingResource failing(below, {.number = number});
+    const auto pool = TensorMemoryPool::create_prewarmed(failing, {.budget = 20000, .sizes = {{5000, 2}}});
+    uint64_t refused = pool ? 0 : 1;
+    for (int step = 0; pool && step < 4; ++step) {
+      ASSERT_THAT((*pool)->begin_step(), is_ok());
+      for (const size_t bytes : {5000u, 80u, 90000u, 5000u}) {
+        const auto tensor = (*pool)->allocate_tensor(1, bytes);
+        if (!tensor) ++refused;
+        if (!tensor || bytes == 80) continue;
+        ASSERT_THAT((*pool)->deallocate_tensor(*tensor), is_ok());
+      }
+      ASSERT_THAT((*pool)->end_step(), is_ok());
+      const TensorPoolMetrics metrics = (*pool)->performance_metrics();
+      ASSERT_EQ(metrics.live_capacity + metrics.retained_bytes, below.live_bytes());
+    }
+    if (failing.failures() == 0) break;
+    failures += failing.failures();
+    // One refusal after the start is made up for by what trim() gives back, or was only meant for later.
+    EXPECT_EQ(refused, number <= 2 ? 1u : 0u) << number;
+  }
+  EXPECT_GE(failures, 6u);
 }
 
 TEST_F(TensorMemoryPoolTest, RandomTensorsNeverOverlap) {

@@ -36,7 +36,7 @@ size_t padding(uintptr_t address, size_t alignment) {
 }  // namespace
 
 Result<std::unique_ptr<UnitArena>> UnitArena::create(std::string_view name, size_t capacity, size_t unit,
-                                                     MemoryResource& below) {
+                                                     MemoryResource& upstream) {
   LOBIT_CHECK(unit % kDefaultAlignment == 0 && unit > 0 && unit <= kMaxUnit);
   const size_t units = capacity / unit;
   if (units == 0 || units > RunMap::kMaxUnits) {
@@ -46,18 +46,18 @@ Result<std::unique_ptr<UnitArena>> UnitArena::create(std::string_view name, size
                 {.required = unit, .available = capacity});
   }
   LOBIT_TRY(RunMap map, RunMap::create(static_cast<uint32_t>(units)));
-  LOBIT_TRY(void* base, below.allocate(units * unit, alignment_of(unit)));
+  LOBIT_TRY(void* base, upstream.allocate(units * unit, alignment_of(unit)));
   return std::unique_ptr<UnitArena>(
-      new UnitArena(name, units * unit, unit, below, static_cast<std::byte*>(base), std::move(map)));
+      new UnitArena(name, units * unit, unit, upstream, static_cast<std::byte*>(base), std::move(map)));
 }
 
-UnitArena::UnitArena(std::string_view name, size_t capacity, size_t unit, MemoryResource& below,
+UnitArena::UnitArena(std::string_view name, size_t capacity, size_t unit, MemoryResource& upstream,
                      std::byte* base, RunMap map)
     : name_(name),
       capacity_(capacity),
       unit_(unit),
       unit_alignment_(alignment_of(unit)),
-      below_(below),
+      upstream_(upstream),
       base_(base),
       map_(std::move(map)) {
   usage_.committed = capacity;
@@ -65,7 +65,7 @@ UnitArena::UnitArena(std::string_view name, size_t capacity, size_t unit, Memory
 }
 
 UnitArena::~UnitArena() {
-  static_cast<void>(below_.deallocate(base_, capacity_, unit_alignment_));
+  static_cast<void>(upstream_.deallocate(base_, capacity_, unit_alignment_));
 }
 
 Result<void*> UnitArena::allocate(size_t bytes, size_t alignment) {

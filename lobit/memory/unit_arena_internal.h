@@ -19,7 +19,7 @@ class UnitArena {
   // messages and must outlive the arena.
   static constexpr size_t kMaxUnit = size_t{1} << 24;
   static Result<std::unique_ptr<UnitArena>> create(std::string_view name, size_t capacity, size_t unit,
-                                                   MemoryResource& below);
+                                                   MemoryResource& upstream);
   ~UnitArena();
   UnitArena(const UnitArena&) = delete;
   UnitArena& operator=(const UnitArena&) = delete;
@@ -32,12 +32,12 @@ class UnitArena {
   size_t unit() const { return unit_; }
   // What every unit is aligned to.
   size_t unit_alignment() const { return unit_alignment_; }
-  Device device() const { return below_.device(); }
+  Device device() const { return upstream_.device(); }
   MemoryUsage usage() const;
   ArenaOccupancy occupancy() const;
 
  private:
-  UnitArena(std::string_view name, size_t capacity, size_t unit, MemoryResource& below, std::byte* base,
+  UnitArena(std::string_view name, size_t capacity, size_t unit, MemoryResource& upstream, std::byte* base,
             RunMap map);
   tl::unexpected<Error> exhausted(size_t bytes) const;
 
@@ -45,7 +45,7 @@ class UnitArena {
   const size_t capacity_;
   const size_t unit_;
   const size_t unit_alignment_;
-  MemoryResource& below_;
+  MemoryResource& upstream_;
   std::byte* const base_;
   mutable std::mutex mutex_;
   RunMap map_;
