@@ -88,7 +88,7 @@ Result<std::unique_ptr<TensorMemoryPool>> TensorMemoryPool::create_prewarmed(
         {.required = prewarm.budget, .available = options.max_retained_bytes});
   }
   LOBIT_TRY(auto pool, create(upstream, options));
-  LOBIT_RETURN_IF_ERROR(pool->take_ahead(prewarm.sizes, prewarm.budget));
+  LOBIT_RETURN_IF_ERROR(pool->prewarm(prewarm));
   return pool;
 }
 
@@ -109,15 +109,16 @@ TensorMemoryPool::~TensorMemoryPool() {
   }
 }
 
-Status TensorMemoryPool::take_ahead(const std::vector<SizeCount>& sizes, uint64_t budget) {
+Status TensorMemoryPool::prewarm(const PrewarmOptions& prewarm) {
   std::unique_lock lock(mutex_);
-  std::vector<SizeCount> left = sizes;
+  std::vector<SizeCount> left = prewarm.sizes;
+  uint64_t budget = prewarm.budget;
   for (bool any = true; any;) {
     any = false;
     for (auto& [bytes, count] : left) {
       if (bytes == 0) return fail(ErrorCode::kInvalidArgument, "tensor pool: a size of 0 bytes to warm");
       if (count == 0 || bytes > budget) continue;
-      LOBIT_RETURN_IF_ERROR(keep_one_more(bytes, {}, lock));
+      LOBIT_RETURN_IF_ERROR(keep_one_more(bytes, prewarm.stream, lock));
       ++state_->metrics.prewarmed;
       budget -= bytes;
       --count;

@@ -71,6 +71,8 @@ struct PrewarmOptions {
   // How many blocks of each size; what one run's learnt_sizes() says is right for the next. One of each size
   // in turn, until the budget has no room for any.
   std::vector<SizeCount> sizes = common_tensor_sizes();
+  // Whose tensors they are for; the CPU ignores streams.
+  Stream stream = {};
 };
 
 struct StepSummary {
@@ -135,7 +137,7 @@ class LOBIT_API TensorMemoryPool {
   enum class Purpose : uint8_t { kTensor, kAhead };
 
   TensorMemoryPool(MemoryResource& upstream, const TensorPoolOptions& options);
-  Status take_ahead(const std::vector<SizeCount>& sizes, uint64_t budget);
+  Status prewarm(const PrewarmOptions& prewarm);
   Result<void*> allocate_upstream(size_t bytes, Purpose purpose, Stream stream);
   Result<uint32_t> take_upstream(size_t bytes, Purpose purpose, Stream stream,
                                  std::unique_lock<std::mutex>& lock);

@@ -309,6 +309,19 @@ TEST(PrewarmedTensorPool, HitsWithTheFirstTensors) {
   EXPECT_DOUBLE_EQ(pool->performance_metrics().reuse_rate(), 0.0);
 }
 
+TEST(PrewarmedTensorPool, WarmsForOneStream) {
+  int target = 0;
+  const Stream stream{&target};
+  ProbeResource below;
+  const auto pool =
+      TensorMemoryPool::create_prewarmed(below, {.budget = 1000, .sizes = {{1000, 1}}, .stream = stream})
+          .value();
+  ASSERT_THAT(pool->allocate_tensor(0, 1000), is_ok());
+  EXPECT_EQ(pool->performance_metrics().hits, 0u);
+  ASSERT_THAT(pool->allocate_tensor(0, 1000, {}, TensorUse::kOrdinary, stream), is_ok());
+  EXPECT_EQ(pool->performance_metrics().hits, 1u);
+}
+
 TEST(PrewarmedTensorPool, RefusesABudgetThatItMayNotKeep) {
   ProbeResource below;
   const auto refused =
