@@ -4,8 +4,8 @@
 // by trim(). Records lie outside the blocks, so that misuse is found in every build: freeing twice, freeing
 // what is not a block, or with the wrong size, is an error and changes nothing.
 //
-// usage() is exact, but for one figure: where threads free each other's blocks, peak_allocated may miss what a
-// thread's cache had not told the pool when the peak was.
+// usage() is exact, but for one figure: where threads free each other's blocks, peak_allocated may miss what
+// a thread's cache had not told the pool when the peak was.
 //
 // Any thread may call anything; threads may end before or after the pool. Blocks must be freed, or never
 // touched again, before the pool goes.

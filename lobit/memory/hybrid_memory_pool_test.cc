@@ -107,12 +107,12 @@ TEST(HybridMemoryPool, RandomOperationsKeepEveryBlock) {
 INSTANTIATE_TEST_SUITE_P(
     HybridMemoryPool, ResourceConformance,
     testing::Values(ResourceUnderTest{[](ResourceStack& stack) { stack.own(make_pool()); },
-                                      {.detects_wrong_alignment = false}},
+                                      {.size_check = SizeCheck::kBytes}},
                     ResourceUnderTest{[](ResourceStack& stack) {
                                         stack.own(make_pool(
                                             {.limit = 160 * kMiB, .huge_pages = HugePages::kNever}));
                                       },
-                                      {.detects_wrong_alignment = false}}));
+                                      {.size_check = SizeCheck::kBytes}}));
 
 }  // namespace
 }  // namespace lobit

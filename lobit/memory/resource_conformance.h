@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <ostream>
@@ -19,13 +20,20 @@
 
 namespace lobit {
 
+// Which bytes and alignments a resource finds wrong when a block comes back.
+enum class SizeCheck : uint8_t {
+  kNone,   // it knows the address only
+  kBytes,  // not the alignment
+  kExact,
+};
+
 // What a resource is able to do. Tests ask for no more, and say so when they leave something out.
 struct Capabilities {
   size_t max_bytes = size_t{4} << 20;     // the largest block, at least when nothing else is live
   size_t total_bytes = size_t{64} << 20;  // blocks that are live together, however they are rounded
-  bool detects_wrong_bytes = true;        // false where only the address is known
-  bool detects_wrong_alignment = true;    // likewise
-  bool any_thread = true;                 // may be called from several threads
+  SizeCheck size_check = SizeCheck::kExact;
+  bool exact_peak = true;  // of usage().allocated; false where threads count apart and tell later
+  bool any_thread = true;  // may be called from several threads
 };
 
 // Objects that stand on each other and go in the opposite order. The one on top is the resource under test.
@@ -60,11 +68,10 @@ class ResourceStack {
 struct ResourceUnderTest {
   std::function<void(ResourceStack&)> build;
   Capabilities can = {};
-};
 
-inline void PrintTo(const ResourceUnderTest&, std::ostream* out) {
-  *out << "a resource";
-}
+  // In the messages of tests, whose names say which one it is.
+  friend std::ostream& operator<<(std::ostream& out, const ResourceUnderTest&) { return out << "a resource"; }
+};
 
 // One that is made from nothing.
 template <typename Resource>
