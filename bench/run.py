@@ -4,10 +4,11 @@ import argparse
 import sys
 
 from bench import common
+from bench.allocators import driver as allocators
 from bench.files import driver as files
 from bench.kernels import driver as kernels
 
-BENCHES = {"kernels": kernels, "files": files}
+BENCHES = {"kernels": kernels, "files": files, "allocators": allocators}
 
 
 def parse():
