@@ -136,7 +136,7 @@ def ratio(row, other):
 def number(value):
     if value is None:
         return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 10 else f"{value:.3f}"
 
 
 def best_peer(row):

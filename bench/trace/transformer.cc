@@ -99,7 +99,7 @@ class Transformer {
 
   // One layer for `rows` tokens of some requests, whose queries meet `scores` keys in all. Returns its output
   // and frees its input.
-  Tensor run_layer(size_t layer, Tensor input, size_t rows, size_t scores, std::vector<Request*>& requests) {
+  Tensor run_layer(size_t layer, Tensor input, size_t rows, size_t scores, const std::vector<Request*>& requests) {
     const Tensor normed = make_rows(rows, kHidden);
     const Tensor query = make_rows(rows, kHidden);
     const Tensor key = make_rows(rows, kHidden);
@@ -136,7 +136,7 @@ class Transformer {
   }
 
   // `rows` tokens through the model; the last one of each request becomes a new token.
-  void run_model(size_t rows, size_t scores, std::vector<Request*> requests) {
+  void run_model(size_t rows, size_t scores, const std::vector<Request*>& requests) {
     const Tensor tokens = make(rows * kFloat);
     const Tensor positions = make(rows * kFloat);
     Tensor state = make_rows(rows, kHidden);
@@ -165,7 +165,7 @@ class Transformer {
       scores += request.tokens;
       requests.push_back(&request);
     }
-    run_model(requests.size(), scores, std::move(requests));
+    run_model(requests.size(), scores, requests);
   }
 
   void drop_finished() {
