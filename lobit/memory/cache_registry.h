@@ -1,0 +1,57 @@
+// Which thread has which cache of which pool. A thread finds its cache of a pool in a small thread-local
+// table, by a serial number that no two pools share, so an entry of a pool that is gone is never followed.
+// When a thread ends, its caches go back to the pools that still live.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace lobit::detail {
+
+struct ThreadCache;
+
+class CacheOwner {
+ public:
+  // Takes a slot and a serial, and hears of ending threads from now on.
+  CacheOwner();
+  CacheOwner(const CacheOwner&) = delete;
+  CacheOwner& operator=(const CacheOwner&) = delete;
+  virtual ~CacheOwner() = default;
+
+  // The calling thread's cache, or nullptr when the table has none (any more).
+  ThreadCache* local() const;
+
+ protected:
+  // Remembers the calling thread's cache. False when the thread is ending and can own none.
+  bool adopt(ThreadCache* cache);
+  // A cache of this pool that the calling thread has though the table lost it, or nullptr.
+  ThreadCache* find_own() const;
+  // Ends hearing of threads; a call of retire() that is under way is waited for.
+  void leave_registry();
+
+ private:
+  friend struct ThreadExit;
+  // The cache's thread is ending.
+  virtual void retire(ThreadCache* cache) = 0;
+
+  uint64_t serial_;
+  size_t slot_;
+};
+
+inline constexpr size_t kLocalSlots = 64;
+
+struct LocalEntry {
+  uint64_t serial;  // 0: none
+  ThreadCache* cache;
+};
+
+extern constinit thread_local std::array<LocalEntry, kLocalSlots> local_entries
+    __attribute__((tls_model("initial-exec")));
+
+inline ThreadCache* CacheOwner::local() const {
+  const LocalEntry& entry = local_entries[slot_];
+  return entry.serial == serial_ ? entry.cache : nullptr;
+}
+
+}  // namespace lobit::detail

@@ -1,0 +1,289 @@
+#include "lobit/memory/hybrid_memory_pool.h"
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "lobit/memory/large_block_pool.h"
+#include "lobit/memory/page_heap.h"
+#include "lobit/memory/small_block_pool.h"
+
+namespace lobit {
+
+using detail::FreeResult;
+using detail::LargeBlockPool;
+using detail::PageHeap;
+using detail::Shortage;
+using detail::SmallBlockPool;
+
+namespace {
+
+constexpr uint64_t kMostReserved = uint64_t{4} << 40;
+constexpr uint64_t kLeastReserved = uint64_t{64} << 20;
+
+// Addresses are free; four times what can be committed keeps fragmentation of addresses away.
+uint64_t wanted_addresses(const MemoryPoolOptions& options) {
+  const auto physical =
+      static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const uint64_t most = options.limit == kNoLimit ? physical : options.limit;
+  const uint64_t wanted = std::max(std::min(most, kMostReserved / 4) * 4, uint64_t{1} << 30);
+  return wanted / kHugePageBytes * kHugePageBytes;
+}
+
+// A process whose address space is limited gets what there is.
+Result<std::unique_ptr<PageHeap>> reserve_heap(VirtualMemory& memory, const MemoryPoolOptions& options) {
+  detail::PageHeapOptions heap{.reserve_bytes = wanted_addresses(options),
+                               .limit = options.limit,
+                               .keep = options.small.initial + options.large.initial,
+                               .huge_pages = options.huge_pages == HugePages::kWhereTheyFit};
+  while (true) {
+    auto created = PageHeap::create(memory, heap);
+    if (created || heap.reserve_bytes <= kLeastReserved) return created;
+    heap.reserve_bytes = heap.reserve_bytes / 2 / kHugePageBytes * kHugePageBytes;
+  }
+}
+
+Status check_options(const MemoryPoolOptions& o) {
+  const auto bad = [](std::string message, uint64_t required, uint64_t available) {
+    return fail(ErrorCode::kInvalidArgument, "pool options: " + std::move(message),
+                {.required = required, .available = available});
+  };
+  for (const auto& [name, size] : {std::pair("small", o.small), std::pair("large", o.large)}) {
+    if (size.initial > size.max) {
+      return bad(
+          fmt::format("{}: initial {} bytes, expected at most its max of {}", name, size.initial, size.max),
+          size.initial, size.max);
+    }
+  }
+  const auto initial = checked_add(o.small.initial, o.large.initial);
+  if (!initial.has_value() || *initial > o.limit) {
+    return bad(fmt::format("initial {} + {} bytes, expected at most the limit of {}", o.small.initial,
+                           o.large.initial, o.limit),
+               initial.value_or(kNoLimit), o.limit);
+  }
+  constexpr size_t kMostThreshold = size_t{1} << 30;
+  if (o.small_block_threshold < detail::kMaxClassBytes || o.small_block_threshold > kMostThreshold) {
+    return bad(fmt::format("small_block_threshold {} bytes, expected {} to {}", o.small_block_threshold,
+                           detail::kMaxClassBytes, kMostThreshold),
+               o.small_block_threshold, kMostThreshold);
+  }
+  if (o.limit < detail::kPageBytes) {
+    return bad(fmt::format("limit {} bytes, expected at least {}", o.limit, detail::kPageBytes),
+               detail::kPageBytes, o.limit);
+  }
+  return {};
+}
+
+}  // namespace
+
+struct HybridMemoryPool::State {
+  MemoryPoolOptions options;
+  std::unique_ptr<PageHeap> heap;
+  detail::BlockCounts counts;
+  std::unique_ptr<SmallBlockPool> small;  // before the heap in destruction
+  std::unique_ptr<LargeBlockPool> large;
+
+  std::mutex mutex;  // never held while the pools or a callback run
+  std::map<std::pair<int, ReclaimerId>, std::function<void(const OutOfMemory&)>> reclaimers;
+  ReclaimerId next_reclaimer = 1;
+  std::function<bool(const OutOfMemory&)> failure_handler;
+
+  void* take(size_t bytes, size_t alignment, Shortage* shortage) const {
+    return bytes < options.small_block_threshold ? small->allocate(bytes, alignment, shortage)
+                                                 : large->allocate(bytes, alignment, shortage);
+  }
+  Result<void*> take_when_short(size_t bytes, size_t alignment, Shortage shortage);
+  OutOfMemory describe(size_t bytes, size_t alignment) const;
+  Error out_of_memory(const OutOfMemory& what, Shortage shortage) const;
+};
+
+Result<std::unique_ptr<HybridMemoryPool>> HybridMemoryPool::create(const MemoryPoolOptions& options,
+                                                                   VirtualMemory& memory) {
+  LOBIT_RETURN_IF_ERROR(check_options(options));
+  auto state = std::make_unique<State>();
+  state->options = options;
+  LOBIT_TRY(state->heap, reserve_heap(memory, options));
+  LOBIT_TRY(state->small, SmallBlockPool::create(memory, *state->heap, state->counts, options.small.max));
+  state->large = std::make_unique<LargeBlockPool>(*state->heap, state->counts, options.large.max);
+  if (const uint64_t initial = options.small.initial + options.large.initial; initial != 0) {
+    LOBIT_RETURN_IF_ERROR(state->heap->warm(state->heap->lock(), initial));
+  }
+  return std::unique_ptr<HybridMemoryPool>(new HybridMemoryPool(std::move(state)));
+}
+
+HybridMemoryPool::HybridMemoryPool(std::unique_ptr<State> state) : state_(std::move(state)) {}
+HybridMemoryPool::~HybridMemoryPool() = default;
+
+const MemoryPoolOptions& HybridMemoryPool::options() const {
+  return state_->options;
+}
+
+Result<void*> HybridMemoryPool::do_allocate(size_t bytes, size_t alignment, Stream /*stream*/) {
+  if (bytes == 0 || !std::has_single_bit(alignment) || alignment > kMaxAlignment) [[unlikely]] {
+    return fail(check_request(bytes, alignment).error());
+  }
+  Shortage shortage = Shortage::kNone;
+  void* pointer = state_->take(bytes, alignment, &shortage);
+  if (pointer != nullptr) [[likely]]
+    return pointer;
+  return state_->take_when_short(bytes, alignment, shortage);
+}
+
+Status HybridMemoryPool::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) {
+  if (bytes == 0 || !std::has_single_bit(alignment) || alignment > kMaxAlignment) [[unlikely]] {
+    return check_request(bytes, alignment);
+  }
+  const FreeResult result = bytes < state_->options.small_block_threshold
+                                ? state_->small->deallocate(pointer, bytes, alignment)
+                                : state_->large->deallocate(pointer, bytes, alignment);
+  if (result == FreeResult::kFreed) [[likely]]
+    return {};
+  const char* why = result == FreeResult::kForeign ? "no block of this pool begins there"
+                    : result == FreeResult::kNotLive
+                        ? "the block is free already"
+                        : "the block was asked for with another size or alignment";
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("deallocate: {} bytes aligned to {}: {}", bytes, alignment, why),
+              {.required = bytes});
+}
+
+size_t HybridMemoryPool::do_trim() {
+  state_->small->drain();
+  return state_->heap->trim(state_->heap->lock());
+}
+
+MemoryUsage HybridMemoryPool::do_usage() const {
+  state_->small->publish_all();
+  const detail::BlockCounts& counts = state_->counts;
+  MemoryUsage usage;
+  usage.allocated = static_cast<uint64_t>(counts.bytes.load(std::memory_order_relaxed));
+  usage.peak_allocated = static_cast<uint64_t>(counts.most_bytes.load(std::memory_order_relaxed));
+  usage.used = static_cast<uint64_t>(counts.used.load(std::memory_order_relaxed));
+  usage.allocations = counts.allocations.load(std::memory_order_relaxed);
+  usage.deallocations = counts.deallocations.load(std::memory_order_relaxed);
+  const PageHeap::Lock lock = state_->heap->lock();
+  usage.committed = state_->heap->committed(lock);
+  usage.peak_committed = state_->heap->peak_committed(lock);
+  return usage;
+}
+
+uint64_t HybridMemoryPool::metadata_bytes() const {
+  return state_->heap->metadata_bytes(state_->heap->lock()) + state_->small->metadata_bytes();
+}
+
+uint64_t HybridMemoryPool::largest_free_block() const {
+  const PageHeap::Lock lock = state_->heap->lock();
+  const uint64_t longest = uint64_t{state_->heap->largest_free(lock)} * detail::kPageBytes;
+  const uint64_t room = state_->options.limit - state_->heap->committed(lock);
+  const uint64_t free = state_->heap->free_committed(lock).bytes;
+  return std::min(longest, room > kNoLimit - free ? kNoLimit : room + free);
+}
+
+HybridMemoryPool::ReclaimerId HybridMemoryPool::add_reclaimer(Reclaimer reclaimer) {
+  const std::lock_guard lock(state_->mutex);
+  const ReclaimerId id = state_->next_reclaimer++;
+  state_->reclaimers.emplace(std::pair(reclaimer.priority, id), std::move(reclaimer.reclaim));
+  return id;
+}
+
+void HybridMemoryPool::remove_reclaimer(ReclaimerId id) {
+  const std::lock_guard lock(state_->mutex);
+  std::erase_if(state_->reclaimers, [&](const auto& entry) { return entry.first.second == id; });
+}
+
+void HybridMemoryPool::set_failure_handler(std::function<bool(const OutOfMemory&)> handler) {
+  const std::lock_guard lock(state_->mutex);
+  state_->failure_handler = std::move(handler);
+}
+
+// What costs least first. A failure of the large or small pool's own limit is not helped by trimming, but by
+// emptying caches it may be.
+Result<void*> HybridMemoryPool::State::take_when_short(size_t bytes, size_t alignment, Shortage shortage) {
+  small->drain();
+  if (void* pointer = take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
+  heap->trim(heap->lock());
+  if (void* pointer = take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
+
+  decltype(reclaimers) asked;
+  std::function<bool(const OutOfMemory&)> handler;
+  {
+    const std::lock_guard lock(mutex);
+    asked = reclaimers;
+    handler = failure_handler;
+  }
+  const auto again = [&]() -> void* {
+    small->drain();
+    return take(bytes, alignment, &shortage);
+  };
+  for (const auto& [key, reclaim] : asked) {
+    try {
+      reclaim(describe(bytes, alignment));
+    } catch (...) {
+      continue;
+    }
+    if (void* pointer = again(); pointer != nullptr) return pointer;
+  }
+  while (handler) {
+    try {
+      if (!handler(describe(bytes, alignment))) break;
+    } catch (...) {
+      break;
+    }
+    if (void* pointer = again(); pointer != nullptr) return pointer;
+  }
+  return fail(out_of_memory(describe(bytes, alignment), shortage));
+}
+
+OutOfMemory HybridMemoryPool::State::describe(size_t bytes, size_t alignment) const {
+  small->publish_all();
+  const PageHeap::Lock lock = heap->lock();
+  const PageHeap::FreeCommitted free = heap->free_committed(lock);
+  return {.bytes = bytes,
+          .alignment = alignment,
+          .limit = options.limit,
+          .committed = heap->committed(lock),
+          .allocated = static_cast<uint64_t>(counts.bytes.load(std::memory_order_relaxed)),
+          .free_bytes = free.bytes,
+          .largest_free_block = free.largest,
+          .free_blocks = free.runs};
+}
+
+Error HybridMemoryPool::State::out_of_memory(const OutOfMemory& what, Shortage shortage) const {
+  ErrorCode code = ErrorCode::kLimit;
+  std::string why;
+  uint64_t available = what.largest_free_block;
+  switch (shortage) {
+    case Shortage::kPoolLimit: {
+      const bool is_small = what.bytes < options.small_block_threshold;
+      available = is_small ? options.small.max : options.large.max;
+      why = fmt::format("the {} pool may hold {} bytes", is_small ? "small" : "large", available);
+      break;
+    }
+    case Shortage::kAddressSpace:
+      code = ErrorCode::kOutOfMemory;
+      why = "no range of the pool's addresses is long enough";
+      break;
+    case Shortage::kSystem:
+      code = ErrorCode::kOutOfMemory;
+      why = "the system refused more";
+      break;
+    default:
+      available = what.limit - what.committed + what.free_bytes;
+      why = fmt::format("the limit is {} bytes", what.limit);
+  }
+  return {
+      .code = code,
+      .message = fmt::format("allocate: {} bytes aligned to {}: {}; {} committed, {} of them in live blocks, "
+                             "{} free in {} pieces, the largest of {}",
+                             what.bytes, what.alignment, why, what.committed, what.allocated, what.free_bytes,
+                             what.free_blocks, what.largest_free_block),
+      .detail = {.required = what.bytes, .available = available}};
+}
+
+}  // namespace lobit

@@ -1,0 +1,297 @@
+#include "lobit/memory/page_heap.h"
+
+#include <algorithm>
+#include <bit>
+
+#include <fmt/format.h>
+
+#include "lobit/base/check.h"
+
+namespace lobit::detail {
+namespace {
+
+// Runs of a bin that are looked at before a longer bin is.
+constexpr int kSearch = 8;
+
+// Exact below 16 pages, then eight bins to a doubling.
+uint32_t bin_of(uint32_t pages) {
+  if (pages < 16) return pages;
+  const auto log = static_cast<uint32_t>(std::bit_width(pages)) - 1;
+  return 16 + (log - 4) * 8 + ((pages >> (log - 3)) & 7);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PageHeap>> PageHeap::create(VirtualMemory& memory, const PageHeapOptions& options) {
+  std::unique_ptr<PageHeap> heap(new PageHeap(memory, options));
+  LOBIT_RETURN_IF_ERROR(heap->reserve());
+  return heap;
+}
+
+PageHeap::~PageHeap() {
+  if (base_ != nullptr) memory_.release(base_, size_t{pages_} * kPageBytes);
+}
+
+Status PageHeap::reserve() {
+  const uint64_t units = std::max<uint64_t>(1, options_.reserve_bytes / kHugePageBytes);
+  LOBIT_CHECK(units * kPagesPerUnit < kSlabBit);
+  LOBIT_TRY(base_, memory_.reserve(units * kHugePageBytes));
+  pages_ = static_cast<uint32_t>(units * kPagesPerUnit);
+  LOBIT_RETURN_IF_ERROR(commits_.create(memory_, base_, pages_));
+  LOBIT_RETURN_IF_ERROR(map_.reserve(memory_, pages_));
+  LOBIT_RETURN_IF_ERROR(runs_.reserve(memory_, size_t{pages_} + 1));
+  if (!have_records() || !map_.ensure(1)) {
+    return fail(ErrorCode::kOutOfMemory, "pool: the system refused memory for the map of pages");
+  }
+  insert(new_run(0, pages_, 0));
+  return {};
+}
+
+// At least the two records that a split and a merge may need.
+bool PageHeap::have_records() {
+  return (unused_ != 0 && runs_[unused_].next != 0) || runs_.ensure(size_t{used_records_} + 2);
+}
+
+RunId PageHeap::new_run(uint32_t first, uint32_t pages, uint32_t prefix) {
+  RunId id = unused_;
+  if (id != 0) {
+    unused_ = runs_[id].next;
+  } else {
+    id = used_records_++;
+  }
+  Run& run = runs_[id];
+  run.first = first;
+  run.pages = pages;
+  run.prefix = prefix;
+  return id;
+}
+
+void PageHeap::drop_run(RunId id) {
+  runs_[id].state = Run::State::kUnused;
+  runs_[id].next = unused_;
+  unused_ = id;
+}
+
+// A run is found from its first and its last page; the last run of all has no neighbour that would ask.
+void PageHeap::mark(const Run& run, RunId id) {
+  map_[run.first].store(id, std::memory_order_relaxed);
+  const uint32_t last = run.first + run.pages - 1;
+  if (last + 1 < pages_) map_[last].store(id, std::memory_order_relaxed);
+}
+
+void PageHeap::insert(RunId id) {
+  Run& run = runs_[id];
+  run.state = Run::State::kFree;
+  mark(run, id);
+  Bins& bins = bins_of(run);
+  const uint32_t bin = bin_of(run.pages);
+  run.previous = 0;
+  run.next = bins.heads[bin];
+  if (run.next != 0) runs_[run.next].previous = id;
+  bins.heads[bin] = id;
+  bins.filled[bin / 64] |= uint64_t{1} << (bin % 64);
+  free_pages_ += run.pages;
+}
+
+void PageHeap::remove(RunId id) {
+  const Run& run = runs_[id];
+  Bins& bins = bins_of(run);
+  const uint32_t bin = bin_of(run.pages);
+  if (run.next != 0) runs_[run.next].previous = run.previous;
+  if (run.previous != 0) {
+    runs_[run.previous].next = run.next;
+  } else {
+    bins.heads[bin] = run.next;
+    if (run.next == 0) bins.filled[bin / 64] &= ~(uint64_t{1} << (bin % 64));
+  }
+  free_pages_ -= run.pages;
+}
+
+// The first of the bin's runs that is long enough, else any of the next filled bin.
+RunId PageHeap::find(const Bins& bins, uint32_t pages) const {
+  uint32_t bin = bin_of(pages);
+  int looked = 0;
+  for (RunId id = bins.heads[bin]; id != 0 && looked < kSearch; id = runs_[id].next, ++looked) {
+    if (runs_[id].pages >= pages) return id;
+  }
+  ++bin;
+  for (uint32_t word = bin / 64; word < bins.filled.size(); ++word, bin = word * 64) {
+    const uint64_t bits = bins.filled[word] & (~uint64_t{0} << (bin % 64));
+    if (bits != 0) return bins.heads[word * 64 + static_cast<uint32_t>(std::countr_zero(bits))];
+  }
+  return 0;
+}
+
+RunId PageHeap::take(const Lock& /*lock*/, uint32_t pages, uint32_t alignment) {
+  const uint64_t wanted = uint64_t{pages} + alignment - 1;
+  shortage_ = Shortage::kAddressSpace;
+  if (wanted > pages_) return 0;
+  RunId id = find(committed_, static_cast<uint32_t>(wanted));
+  if (id == 0) id = find(uncommitted_, static_cast<uint32_t>(wanted));
+  if (id == 0) return 0;
+  shortage_ = Shortage::kSystem;
+  if (!have_records()) return 0;
+  remove(id);
+  Run& run = runs_[id];
+  const uint32_t skipped = (alignment - run.first % alignment) % alignment;
+  const PageRange taken{run.first + skipped, pages};
+  const PageRange rest{taken.end(), run.pages - skipped - pages};
+  if (!map_.ensure(size_t{taken.end()} + (rest.count != 0 ? 1 : 0)) ||
+      (run.prefix < skipped + pages && !commit(taken))) {
+    insert(id);
+    return 0;
+  }
+  const uint32_t prefix = run.prefix;
+  run.prefix = pages;
+  run.first = taken.first;
+  run.pages = pages;
+  run.state = Run::State::kTaken;
+  mark(run, id);
+  if (skipped != 0) insert(new_run(taken.first - skipped, skipped, std::min(prefix, skipped)));
+  if (rest.count != 0) {
+    const uint32_t before = skipped + pages;
+    insert(new_run(rest.first, rest.count, prefix > before ? prefix - before : 0));
+  }
+  shortage_ = Shortage::kNone;
+  return id;
+}
+
+// Huge pages where the limit has room for them, then single pages, then what free runs still hold.
+bool PageHeap::commit(PageRange range) {
+  const uint64_t room = options_.limit - commits_.committed();
+  const bool huge = options_.huge_pages && commits_.missing(range, true) <= room;
+  const uint64_t missing = commits_.missing(range, huge);
+  if (missing > room && discard_free(missing - room) < missing - room) {
+    shortage_ = Shortage::kLimit;
+    return false;
+  }
+  shortage_ = Shortage::kSystem;
+  return commits_.commit(range, huge).has_value();
+}
+
+void PageHeap::give(const Lock& /*lock*/, RunId id) {
+  Run& run = runs_[id];
+  LOBIT_DCHECK(run.state == Run::State::kTaken);
+  run.prefix = run.pages;
+  if (run.first != 0) {
+    const RunId left = map_[run.first - 1].load(std::memory_order_relaxed);
+    if ((left & kSlabBit) == 0 && runs_[left].state == Run::State::kFree) {
+      remove(left);
+      id = merge(left, id);
+    }
+  }
+  const uint32_t end = runs_[id].first + runs_[id].pages;
+  if (end < pages_) {
+    const RunId right = map_[end].load(std::memory_order_relaxed);
+    if ((right & kSlabBit) == 0 && runs_[right].state == Run::State::kFree) {
+      remove(right);
+      id = merge(id, right);
+    }
+  }
+  insert(id);
+}
+
+// Neither is in a bin; `left` stays.
+RunId PageHeap::merge(RunId left, RunId right) {
+  Run& run = runs_[left];
+  if (run.prefix == run.pages) run.prefix += runs_[right].prefix;
+  run.pages += runs_[right].pages;
+  drop_run(right);
+  return left;
+}
+
+Status PageHeap::warm(const Lock& lock, uint64_t bytes) {
+  const auto pages = static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes);
+  const RunId id = take(lock, pages, 1);
+  if (id == 0) {
+    return fail(ErrorCode::kOutOfMemory, fmt::format("pool: the system refused the initial {} bytes", bytes),
+                {.required = bytes});
+  }
+  memory_.populate(address(runs_[id].first), size_t{pages} * kPageBytes);
+  give(lock, id);
+  return {};
+}
+
+// A free run's committed pages go; it comes back into its bin.
+uint64_t PageHeap::discard_run(RunId id) {
+  Run& run = runs_[id];
+  remove(id);
+  const PageRange range{run.first, run.pages};
+  const uint64_t freed = commits_.discard(range);
+  run.prefix = commits_.prefix(range);
+  insert(id);
+  return freed;
+}
+
+// Long runs first: they hold whole huge pages. A run that moves from the committed to the uncommitted ones is
+// met once more there and gives nothing.
+uint64_t PageHeap::discard_free(uint64_t wanted) {
+  uint64_t freed = 0;
+  for (Bins* bins : {&committed_, &uncommitted_}) {
+    for (uint32_t bin = kBins; bin-- > 0 && freed < wanted;) {
+      RunId id = bins->heads[bin];
+      while (id != 0 && freed < wanted) {
+        const RunId next = runs_[id].next;
+        freed += discard_run(id);
+        id = next;
+      }
+    }
+  }
+  return freed;
+}
+
+uint64_t PageHeap::trim(const Lock& /*lock*/) {
+  const uint64_t committed = commits_.committed();
+  return committed > options_.keep ? discard_free(committed - options_.keep) : 0;
+}
+
+uint32_t PageHeap::largest_free(const Lock& /*lock*/) const {
+  uint32_t largest = 0;
+  for (const Bins* bins : {&committed_, &uncommitted_}) {
+    for (uint32_t bin = kBins; bin-- > 0;) {
+      if (bins->heads[bin] == 0) continue;
+      for (RunId id = bins->heads[bin]; id != 0; id = runs_[id].next) {
+        largest = std::max(largest, runs_[id].pages);
+      }
+      break;
+    }
+  }
+  return largest;
+}
+
+PageHeap::FreeCommitted PageHeap::free_committed(const Lock& /*lock*/) const {
+  FreeCommitted result;
+  for (const Bins* bins : {&committed_, &uncommitted_}) {
+    for (const RunId head : bins->heads) {
+      for (RunId id = head; id != 0; id = runs_[id].next) {
+        const PageRange range{runs_[id].first, runs_[id].pages};
+        const uint64_t bytes = uint64_t{range.count} * kPageBytes - commits_.missing(range, false);
+        result.bytes += bytes;
+        result.runs += bytes != 0;
+        result.largest = std::max(result.largest, bytes);
+      }
+    }
+  }
+  return result;
+}
+
+size_t PageHeap::metadata_bytes(const Lock& /*lock*/) const {
+  return commits_.metadata_bytes() + map_.bytes() + runs_.bytes();
+}
+
+void PageHeap::set_slab(const Lock& /*lock*/, RunId id, uint32_t slab) {
+  const Run& run = runs_[id];
+  for (uint32_t page = run.first; page < run.first + run.pages; ++page) {
+    map_[page].store(slab | kSlabBit, std::memory_order_relaxed);
+  }
+}
+
+void PageHeap::clear_slab(const Lock& /*lock*/, RunId id) {
+  const Run& run = runs_[id];
+  for (uint32_t page = run.first; page < run.first + run.pages; ++page) {
+    map_[page].store(0, std::memory_order_relaxed);
+  }
+  mark(run, id);
+}
+
+}  // namespace lobit::detail

@@ -1,0 +1,158 @@
+// PageHeap: runs of pages out of one reserved range of addresses, split and fully coalesced. The small and
+// the large pool of a device both live on it, so what one frees the other can use. A run is found in a
+// segregated bin; free runs are either committed in whole (reused first: touching fresh memory is what costs)
+// or not.
+//
+// Guarded by its mutex: calls that take a `Lock` are made with it held. page_kind(), run() and slab_of() may
+// be asked without it about a page whose run the caller holds.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+#include "lobit/memory/commit_map.h"
+#include "lobit/memory/metadata_array.h"
+#include "lobit/memory/size_class.h"
+
+namespace lobit::detail {
+
+using RunId = uint32_t;  // 0 is none
+
+// What a run is and, while it is free, its place in a bin.
+struct Run {
+  enum class State : uint8_t { kUnused, kFree, kTaken };
+
+  uint32_t first;  // page
+  uint32_t pages;
+  uint32_t prefix;  // free: pages from the first on that are known to be committed
+  RunId previous;   // free: in its bin
+  RunId next;       // free: in its bin; unused: in the list of unused records
+  State state;
+  bool large;              // taken: of the large pool
+  std::atomic<bool> live;  // taken as a block: the user has it
+  uint64_t bytes;          // taken as a block: as asked for
+  uint64_t alignment;
+};
+static_assert(sizeof(Run) <= 48);
+
+// Why take() found nothing.
+enum class Shortage : uint8_t {
+  kNone,
+  kLimit,         // committing it would pass the limit
+  kPoolLimit,     // of the small or the large pool
+  kAddressSpace,  // no free run is long enough
+  kSystem,        // the system refused
+};
+
+struct PageHeapOptions {
+  uint64_t reserve_bytes = 0;  // of address space
+  uint64_t limit = 0;          // of committed bytes
+  uint64_t keep = 0;           // trim() leaves that much committed
+  bool huge_pages = true;      // where the limit has room for them
+};
+
+class PageHeap {
+ public:
+  using Lock = std::unique_lock<std::mutex>;
+
+  static Result<std::unique_ptr<PageHeap>> create(VirtualMemory& memory, const PageHeapOptions& options);
+  ~PageHeap();
+
+  Lock lock() { return Lock(mutex_); }
+
+  // A committed run of `pages` that begins at a multiple of `alignment` pages (a power of two), or 0; then
+  // shortage() says why.
+  RunId take(const Lock& lock, uint32_t pages, uint32_t alignment);
+  void give(const Lock& lock, RunId id);
+
+  // Commits and touches the first `bytes`, so that they are at hand.
+  Status warm(const Lock& lock, uint64_t bytes);
+
+  // Gives back committed pages of free runs, at most down to `keep`; returns by how much committed() fell.
+  uint64_t trim(const Lock& lock);
+
+  Shortage shortage() const { return shortage_; }
+  uint64_t committed(const Lock&) const { return commits_.committed(); }
+  uint64_t peak_committed(const Lock&) const { return commits_.peak(); }
+  uint64_t free_pages(const Lock&) const { return free_pages_; }
+  // The longest free run, committed or not.
+  uint32_t largest_free(const Lock& lock) const;
+  // Committed bytes in free runs, the number of those runs and the most such bytes in one run.
+  struct FreeCommitted {
+    uint64_t bytes = 0;
+    uint64_t runs = 0;
+    uint64_t largest = 0;
+  };
+  FreeCommitted free_committed(const Lock& lock) const;
+  size_t metadata_bytes(const Lock&) const;
+  const PageHeapOptions& options() const { return options_; }
+
+  // Pages.
+  std::byte* address(uint32_t page) const { return base_ + size_t{page} * kPageBytes; }
+  // The page of an address, or at least page_limit() when it lies elsewhere.
+  size_t page_of(const void* pointer) const {
+    return (reinterpret_cast<uintptr_t>(pointer) - reinterpret_cast<uintptr_t>(base_)) / kPageBytes;
+  }
+  Run& run(RunId id) { return runs_[id]; }
+  // What a page belongs to: the id of the run that begins or ends there, or the slab that it is part of.
+  struct PageEntry {
+    uint32_t value;
+    bool is_slab() const { return (value & kSlabBit) != 0; }
+    uint32_t slab() const { return value & ~kSlabBit; }
+    RunId run() const { return value; }
+  };
+  PageEntry entry(size_t page) const {
+    return {page < map_.size() ? map_[page].load(std::memory_order_relaxed) : 0};
+  }
+  // Marks every page of a taken run as a part of `slab`, or of none any more.
+  void set_slab(const Lock& lock, RunId id, uint32_t slab);
+  void clear_slab(const Lock& lock, RunId id);
+
+ private:
+  static constexpr uint32_t kSlabBit = uint32_t{1} << 31;
+  static constexpr uint32_t kBins = 256;
+
+  // Free runs by length, newest first.
+  struct Bins {
+    std::array<uint64_t, kBins / 64> filled{};
+    std::array<RunId, kBins> heads{};
+  };
+
+  explicit PageHeap(VirtualMemory& memory, const PageHeapOptions& options)
+      : memory_(memory), options_(options) {}
+  Status reserve();
+
+  Bins& bins_of(const Run& run) { return run.prefix == run.pages ? committed_ : uncommitted_; }
+  void insert(RunId id);
+  void remove(RunId id);
+  RunId find(const Bins& bins, uint32_t pages) const;
+  bool have_records();
+  RunId new_run(uint32_t first, uint32_t pages, uint32_t prefix);
+  void drop_run(RunId id);
+  void mark(const Run& run, RunId id);
+  bool commit(PageRange range);
+  uint64_t discard_run(RunId id);
+  uint64_t discard_free(uint64_t wanted);
+  RunId merge(RunId left, RunId right);
+
+  VirtualMemory& memory_;
+  PageHeapOptions options_;
+  std::mutex mutex_;
+  std::byte* base_ = nullptr;
+  uint32_t pages_ = 0;  // reserved
+  CommitMap commits_;
+  MetadataArray<std::atomic<uint32_t>> map_;
+  MetadataArray<Run> runs_;
+  uint32_t used_records_ = 1;
+  RunId unused_ = 0;
+  Bins committed_;
+  Bins uncommitted_;
+  uint64_t free_pages_ = 0;
+  Shortage shortage_ = Shortage::kNone;
+};
+
+}  // namespace lobit::detail
