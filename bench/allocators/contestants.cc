@@ -1,5 +1,7 @@
 #include "bench/allocators/contestants.h"
 
+#include <utility>
+
 #include <dlfcn.h>
 #include <malloc.h>
 
@@ -8,15 +10,10 @@
 namespace lobit::bench {
 namespace {
 
-template <class Resource>
-std::unique_ptr<Resource> make_resource() {
-  if constexpr (requires { Resource::create(); }) {
-    auto made = Resource::create();
-    LOBIT_CHECK(made.has_value());
-    return std::move(*made);
-  } else {
-    return std::make_unique<Resource>();
-  }
+std::unique_ptr<OurResource> make_resource() {
+  auto made = OurResource::create();
+  LOBIT_CHECK(made.has_value());
+  return std::move(*made);
 }
 
 // A function of whichever malloc is loaded, or nullptr.
@@ -29,7 +26,7 @@ using Mallctl = int(const char*, void*, size_t*, void*, size_t);
 
 }  // namespace
 
-Ours::Ours() : resource_(make_resource<OurResource>()) {}
+Ours::Ours() : resource_(make_resource()) {}
 
 std::string_view loaded_malloc() {
   if (symbol<void>("mi_collect") != nullptr) return "mimalloc";

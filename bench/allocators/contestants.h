@@ -1,10 +1,11 @@
 // The allocators that the memory benchmarks compare, each with the same three calls and a type of its own, so
-// that a measured loop calls it directly. A process measures one of them: the malloc of mimalloc, jemalloc and
-// tcmalloc takes the place of glibc's through LD_PRELOAD, which the drivers in Python arrange.
+// that a measured loop calls it directly. A process measures one of them: the malloc of mimalloc, jemalloc
+// and tcmalloc takes the place of glibc's through LD_PRELOAD, which the drivers in Python arrange.
 //
 //   void* allocate(size_t bytes)                  ends the process when there is no memory
 //   void deallocate(void* block, size_t bytes)
-//   bool trim()                                   gives free memory back to the system; false: has no such call
+//   bool trim()                                   gives free memory back to the system; false: has no such
+//   call
 #pragma once
 
 #include <cstddef>
@@ -16,14 +17,13 @@
 #include <string_view>
 #include <type_traits>
 
-#include "lobit/memory/memory_resource.h"
-#include "lobit/memory/system_resource.h"
+#include "lobit/memory/hybrid_memory_pool.h"
 
 namespace lobit::bench {
 
 // What the column `ours` measures.
-using OurResource = SystemResource;
-inline constexpr std::string_view kOurName = "SystemResource";
+using OurResource = HybridMemoryPool;
+inline constexpr std::string_view kOurName = "HybridMemoryPool";
 
 // Every name with which visit_contestant() can be called.
 inline constexpr std::string_view kContestantNames = "ours malloc pmr-sync pmr-unsync free-list";

@@ -13,6 +13,7 @@ PATTERNS = ["pair", "burst", "replace", "hand-over", "parallel", "pair-filled", 
 TWO_THREADS = ("hand-over", "parallel")
 # Of blocks that live at a time: bytes in all, and how many at most up to a MiB and above.
 LIVE_BYTES = 1 << 30
+QUICK_LIVE_BYTES = 1 << 28
 LIVE_BLOCKS = 1000
 LIVE_LARGE_BLOCKS = 256
 GOAL = 1.1
@@ -29,19 +30,20 @@ def cases(only):
     return [case for case in every if only in case[0]]
 
 
-def live_blocks(size):
+def live_blocks(size, most_bytes):
     """How many blocks of a size may live: fewer when the machine has less than four times their memory."""
-    limit = min(LIVE_BYTES, common.available_memory() // 4)
+    limit = min(most_bytes, common.available_memory() // 4)
     return max(2, min(LIVE_BLOCKS if size <= MIB else LIVE_LARGE_BLOCKS, limit // size))
 
 
 class Case:
     """One pattern at one size: the samples of every contestant, or the reason why it has none."""
 
-    def __init__(self, name, pattern, size, field):
+    def __init__(self, name, pattern, size, field, most_bytes):
         self.name = name
         self.pattern = pattern
         self.size = size
+        self.live = live_blocks(size, most_bytes)
         self.samples = {contestant.name: [] for contestant in field}
         self.reasons = {}
 
@@ -53,7 +55,7 @@ class Case:
             return None
         try:
             result = contestants.run(program, contestant, "--pattern", self.pattern, "--bytes", self.size,
-                                     "--live", live_blocks(self.size), *sampling)
+                                     "--live", self.live, *sampling)
         except contestants.Failure as failure:
             self.reasons[contestant.name] = str(failure)
             return None
@@ -72,14 +74,14 @@ class Case:
 def run(options):
     program = common.build("lobit_bench_allocators") / "bench" / "lobit_bench_allocators"
     field = [*contestants.CONTESTANTS, contestants.FREE_LIST]
-    rounds = 2 if options.quick else 3
+    rounds = 1 if options.quick else 3
     sampling = ("--samples", 3, "--sample-seconds", 0.002) if options.quick else \
         ("--samples", 7, "--sample-seconds", 0.01)
     order = random.Random(0)
     measured, ours = [], ""
     for name, pattern, size in cases(options.only):
         common.say(name)
-        case = Case(name, pattern, size, field)
+        case = Case(name, pattern, size, field, QUICK_LIVE_BYTES if options.quick else LIVE_BYTES)
         for _ in range(rounds):
             # Who ran just before decides which pages and which clock rate the next one finds.
             for contestant in order.sample(field, len(field)):

@@ -102,9 +102,8 @@ std::vector<double> measure(A& allocator, const Options& options) {
 int run(const std::vector<std::string>& arguments) {
   const std::optional<Options> options = parse_options(arguments);
   std::vector<double> samples;
-  if (!options || !visit_contestant(options->contestant, [&](auto& contestant) {
-        samples = measure(contestant, *options);
-      })) {
+  if (!options || !visit_contestant(options->contestant,
+                                    [&](auto& contestant) { samples = measure(contestant, *options); })) {
     std::cerr << "usage: lobit_bench_allocators --contestant NAME --pattern NAME --bytes N --live BLOCKS\n"
                  "         [--samples N] [--sample-seconds S]\n  contestants: "
               << kContestantNames << "\n";

@@ -12,9 +12,8 @@
 #include <thread>
 #include <vector>
 
-#include <sched.h>
-
 #include "bench/kernels/sampling.h"
+#include <sched.h>
 
 namespace lobit::bench {
 
@@ -36,8 +35,8 @@ inline void write_block(void* block, size_t bytes, uint64_t value) {
   }
 }
 
-// Puts the calling thread on the `index`-th core it may use, if there are that many: threads that took turns on
-// one core would pass blocks through its cache.
+// Puts the calling thread on the `index`-th core it may use, if there are that many: threads that took turns
+// on one core would pass blocks through its cache.
 inline void use_core(int index) {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) <= index) return;
@@ -193,8 +192,9 @@ class ParallelPattern {
   std::jthread other_;
 };
 
-// This thread allocates, another one reads and frees. Blocks travel in batches, of which both threads have some
-// at hand; only the work on a batch is timed, not the waiting. Processor seconds of both threads together.
+// This thread allocates, another one reads and frees. Blocks travel in batches, of which both threads have
+// some at hand; only the work on a batch is timed, not the waiting. Processor seconds of both threads
+// together.
 template <class Allocator>
 class HandOverPattern {
  public:

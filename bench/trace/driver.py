@@ -119,10 +119,6 @@ def write(program, options):
 
 
 def measure(case, rounds, order):
-    tuned = next(contestant for contestant in contestants.CONTESTANTS if contestant.tunables)
-    # In a virtual machine the first use of memory that the host has not yet given costs ten times the second.
-    case.run(tuned, "time")
-    case.reasons.clear()
     for _ in range(rounds):
         for contestant in order.sample(contestants.CONTESTANTS, len(contestants.CONTESTANTS)):
             case.time(contestant)

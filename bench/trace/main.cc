@@ -1,6 +1,6 @@
-// lobit_bench_trace: replays one trace on one contestant and prints a JSON object with either the processor time
-// it took (--measure time, or alone: without touching the blocks) or the memory it kept (--measure memory).
-// Run by script/bench trace, which describes the figures.
+// lobit_bench_trace: replays one trace on one contestant and prints a JSON object with either the processor
+// time it took (--measure time, or alone: without touching the blocks) or the memory it kept (--measure
+// memory). Run by script/bench trace, which describes the figures.
 #include <charconv>
 #include <chrono>
 #include <iostream>
@@ -69,6 +69,7 @@ std::optional<BlockTrace> make_trace(const Options& options) {
 
 template <TouchPages touch, class Allocator>
 nlohmann::json measure_time(Allocator& allocator, const BlockTrace& trace) {
+  if constexpr (touch == TouchPages::kYes) warm_machine(trace.peak_live_bytes + trace.peak_live_bytes / 4);
   Replay<touch, Allocator> replay(allocator, trace);
   const double start = process_seconds();
   replay.run(trace.events.size());
@@ -134,9 +135,8 @@ int run(const std::vector<std::string>& arguments) {
   if (!trace) return 1;
   if (!options->write.empty()) return write_trace_file(*trace, options->write) ? 0 : 1;
   nlohmann::json result;
-  const bool known = visit_contestant(options->contestant, [&](auto& contestant) {
-    result = measure(contestant, *trace, *options);
-  });
+  const bool known = visit_contestant(
+      options->contestant, [&](auto& contestant) { result = measure(contestant, *trace, *options); });
   if (!known || result.is_null()) {
     std::cerr << "no contestant " << options->contestant << " or no measure " << options->measure << "\n";
     return 2;

@@ -7,9 +7,9 @@
 #include <string_view>
 #include <utility>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 namespace lobit::bench {
@@ -22,7 +22,7 @@ class MappedText {
  public:
   explicit MappedText(const std::string& path) {
     const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat status {};
+    struct stat status{};
     if (file >= 0 && fstat(file, &status) == 0 && status.st_size > 0) {
       size_ = static_cast<size_t>(status.st_size);
       data_ = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
@@ -36,7 +36,8 @@ class MappedText {
   }
 
   std::string_view text() const {
-    return data_ == MAP_FAILED ? std::string_view() : std::string_view(static_cast<const char*>(data_), size_);
+    return data_ == MAP_FAILED ? std::string_view()
+                               : std::string_view(static_cast<const char*>(data_), size_);
   }
 
  private:

@@ -99,7 +99,8 @@ class Transformer {
 
   // One layer for `rows` tokens of some requests, whose queries meet `scores` keys in all. Returns its output
   // and frees its input.
-  Tensor run_layer(size_t layer, Tensor input, size_t rows, size_t scores, const std::vector<Request*>& requests) {
+  Tensor run_layer(size_t layer, Tensor input, size_t rows, size_t scores,
+                   const std::vector<Request*>& requests) {
     const Tensor normed = make_rows(rows, kHidden);
     const Tensor query = make_rows(rows, kHidden);
     const Tensor key = make_rows(rows, kHidden);

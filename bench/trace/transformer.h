@@ -1,6 +1,6 @@
-// The tensors that a language model allocates and frees while it answers requests: 16 layers, hidden size 1024,
-// weights in F16 that stay, up to 8 requests at a time. Each request is prefilled alone, then all active ones
-// decode a token per step. A made-up program, but the same one every time.
+// The tensors that a language model allocates and frees while it answers requests: 16 layers, hidden size
+// 1024, weights in F16 that stay, up to 8 requests at a time. Each request is prefilled alone, then all
+// active ones decode a token per step. A made-up program, but the same one every time.
 #pragma once
 
 #include <cstddef>
