@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace lobit::detail {
@@ -10,26 +11,55 @@ namespace lobit::detail {
 struct BlockChange {
   int64_t bytes = 0;       // live bytes, as asked for; a thread that frees what others allocated goes below 0
   int64_t most_bytes = 0;  // the most that `bytes` was since the last time
-  int64_t used = 0;        // live bytes, as rounded
   uint64_t allocations = 0;
   uint64_t deallocations = 0;
+
+  void allocated(size_t size) {
+    bytes += static_cast<int64_t>(size);
+    if (bytes > most_bytes) [[unlikely]]
+      most_bytes = bytes;
+    ++allocations;
+  }
+  void freed(size_t size) {
+    bytes -= static_cast<int64_t>(size);
+    ++deallocations;
+  }
 };
 
 struct BlockCounts {
-  std::atomic<int64_t> bytes{0};
-  std::atomic<int64_t> most_bytes{0};
-  std::atomic<int64_t> used{0};
+  std::atomic<int64_t> bytes{0};        // of caches
+  std::atomic<int64_t> large_bytes{0};  // written under the heap's lock, as the other large counts are
+  std::atomic<int64_t> most_bytes{0};   // of both together
   std::atomic<uint64_t> allocations{0};
   std::atomic<uint64_t> deallocations{0};
+  std::atomic<uint64_t> large_allocations{0};
+  std::atomic<uint64_t> large_deallocations{0};
 
   void add(const BlockChange& change) {
-    const int64_t most = bytes.fetch_add(change.bytes, std::memory_order_relaxed) + change.most_bytes;
+    const int64_t before = bytes.fetch_add(change.bytes, std::memory_order_relaxed);
+    raise_most(before + change.most_bytes + large_bytes.load(std::memory_order_relaxed));
+    allocations.fetch_add(change.allocations, std::memory_order_relaxed);
+    deallocations.fetch_add(change.deallocations, std::memory_order_relaxed);
+  }
+
+  // Under the heap's lock.
+  void add_large(int64_t change) {
+    const int64_t now = large_bytes.load(std::memory_order_relaxed) + change;
+    large_bytes.store(now, std::memory_order_relaxed);
+    std::atomic<uint64_t>& count = change > 0 ? large_allocations : large_deallocations;
+    count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    raise_most(bytes.load(std::memory_order_relaxed) + now);
+  }
+
+  int64_t live() const {
+    return bytes.load(std::memory_order_relaxed) + large_bytes.load(std::memory_order_relaxed);
+  }
+
+ private:
+  void raise_most(int64_t most) {
     int64_t known = most_bytes.load(std::memory_order_relaxed);
     while (known < most && !most_bytes.compare_exchange_weak(known, most, std::memory_order_relaxed)) {
     }
-    used.fetch_add(change.used, std::memory_order_relaxed);
-    allocations.fetch_add(change.allocations, std::memory_order_relaxed);
-    deallocations.fetch_add(change.deallocations, std::memory_order_relaxed);
   }
 };
 

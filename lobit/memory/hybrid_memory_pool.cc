@@ -94,7 +94,7 @@ struct HybridMemoryPool::State {
   ReclaimerId next_reclaimer = 1;
   std::function<bool(const OutOfMemory&)> failure_handler;
 
-  void* take(size_t bytes, size_t alignment, Shortage* shortage) const {
+  void* try_take(size_t bytes, size_t alignment, Shortage* shortage) const {
     return bytes < options.small_block_threshold ? small->allocate(bytes, alignment, shortage)
                                                  : large->allocate(bytes, alignment, shortage);
   }
@@ -124,26 +124,58 @@ const MemoryPoolOptions& HybridMemoryPool::options() const {
   return state_->options;
 }
 
+void* HybridMemoryPool::try_allocate(size_t bytes, size_t alignment) {
+  void* pointer = state_->small->allocate_fast(bytes, alignment);
+  if (pointer == nullptr) [[unlikely]] return try_allocate_slowly(bytes, alignment);
+  return pointer;
+}
+
+bool HybridMemoryPool::try_deallocate(void* pointer, size_t bytes, size_t alignment) {
+  if (state_->small->deallocate_fast(pointer, bytes)) [[likely]] return true;
+  return try_deallocate_slowly(pointer, bytes, alignment);
+}
+
+void* HybridMemoryPool::try_allocate_slowly(size_t bytes, size_t alignment) {
+  return allocate_slowly(bytes, alignment).value_or(nullptr);
+}
+
+bool HybridMemoryPool::try_deallocate_slowly(void* pointer, size_t bytes, size_t alignment) {
+  return deallocate_slowly(pointer, bytes, alignment).has_value();
+}
+
+// The slow ways take the same arguments in the same places, so that the fast ones need no stack.
 Result<void*> HybridMemoryPool::do_allocate(size_t bytes, size_t alignment, Stream /*stream*/) {
-  if (bytes == 0 || !std::has_single_bit(alignment) || alignment > kMaxAlignment) [[unlikely]] {
-    return fail(check_request(bytes, alignment).error());
-  }
-  Shortage shortage = Shortage::kNone;
-  void* pointer = state_->take(bytes, alignment, &shortage);
-  if (pointer != nullptr) [[likely]]
-    return pointer;
-  return state_->take_when_short(bytes, alignment, shortage);
+  void* pointer = state_->small->allocate_fast(bytes, alignment);
+  if (pointer == nullptr) [[unlikely]]
+    return allocate_slowly(bytes, alignment);
+  return pointer;
 }
 
 Status HybridMemoryPool::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) {
-  if (bytes == 0 || !std::has_single_bit(alignment) || alignment > kMaxAlignment) [[unlikely]] {
-    return check_request(bytes, alignment);
+  if (!state_->small->deallocate_fast(pointer, bytes)) [[unlikely]] {
+    return deallocate_slowly(pointer, bytes, alignment);
   }
+  Status freed;  // `return {}` would clear the room for an error first
+  return freed;
+}
+
+Result<void*> HybridMemoryPool::allocate_slowly(size_t bytes, size_t alignment) {
+  if (!is_valid_request(bytes, alignment)) return fail(check_request(bytes, alignment).error());
+  Shortage shortage = Shortage::kNone;
+  void* pointer = state_->try_take(bytes, alignment, &shortage);
+  if (pointer != nullptr) return pointer;
+  return state_->take_when_short(bytes, alignment, shortage);
+}
+
+Status HybridMemoryPool::deallocate_slowly(void* pointer, size_t bytes, size_t alignment) {
+  if (!is_valid_request(bytes, alignment)) return check_request(bytes, alignment);
   const FreeResult result = bytes < state_->options.small_block_threshold
                                 ? state_->small->deallocate(pointer, bytes, alignment)
                                 : state_->large->deallocate(pointer, bytes, alignment);
-  if (result == FreeResult::kFreed) [[likely]]
-    return {};
+  if (result == FreeResult::kFreed) {
+    Status freed;
+    return freed;
+  }
   const char* why = result == FreeResult::kForeign ? "no block of this pool begins there"
                     : result == FreeResult::kNotLive
                         ? "the block is free already"
@@ -159,14 +191,15 @@ size_t HybridMemoryPool::do_trim() {
 }
 
 MemoryUsage HybridMemoryPool::do_usage() const {
-  state_->small->publish_all();
-  const detail::BlockCounts& counts = state_->counts;
   MemoryUsage usage;
-  usage.allocated = static_cast<uint64_t>(counts.bytes.load(std::memory_order_relaxed));
+  usage.used = state_->small->publish_all() + state_->large->held_bytes();
+  const detail::BlockCounts& counts = state_->counts;
+  usage.allocated = static_cast<uint64_t>(counts.live());
   usage.peak_allocated = static_cast<uint64_t>(counts.most_bytes.load(std::memory_order_relaxed));
-  usage.used = static_cast<uint64_t>(counts.used.load(std::memory_order_relaxed));
-  usage.allocations = counts.allocations.load(std::memory_order_relaxed);
-  usage.deallocations = counts.deallocations.load(std::memory_order_relaxed);
+  usage.allocations = counts.allocations.load(std::memory_order_relaxed) +
+                      counts.large_allocations.load(std::memory_order_relaxed);
+  usage.deallocations = counts.deallocations.load(std::memory_order_relaxed) +
+                        counts.large_deallocations.load(std::memory_order_relaxed);
   const PageHeap::Lock lock = state_->heap->lock();
   usage.committed = state_->heap->committed(lock);
   usage.peak_committed = state_->heap->peak_committed(lock);
@@ -206,9 +239,9 @@ void HybridMemoryPool::set_failure_handler(std::function<bool(const OutOfMemory&
 // emptying caches it may be.
 Result<void*> HybridMemoryPool::State::take_when_short(size_t bytes, size_t alignment, Shortage shortage) {
   small->drain();
-  if (void* pointer = take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
+  if (void* pointer = try_take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
   heap->trim(heap->lock());
-  if (void* pointer = take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
+  if (void* pointer = try_take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
 
   decltype(reclaimers) asked;
   std::function<bool(const OutOfMemory&)> handler;
@@ -219,7 +252,7 @@ Result<void*> HybridMemoryPool::State::take_when_short(size_t bytes, size_t alig
   }
   const auto again = [&]() -> void* {
     small->drain();
-    return take(bytes, alignment, &shortage);
+    return try_take(bytes, alignment, &shortage);
   };
   for (const auto& [key, reclaim] : asked) {
     try {
@@ -248,7 +281,7 @@ OutOfMemory HybridMemoryPool::State::describe(size_t bytes, size_t alignment) co
           .alignment = alignment,
           .limit = options.limit,
           .committed = heap->committed(lock),
-          .allocated = static_cast<uint64_t>(counts.bytes.load(std::memory_order_relaxed)),
+          .allocated = static_cast<uint64_t>(counts.live()),
           .free_bytes = free.bytes,
           .largest_free_block = free.largest,
           .free_blocks = free.runs};

@@ -63,6 +63,11 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
 
   const MemoryPoolOptions& options() const;
 
+  // allocate() and deallocate() for callers that count nanoseconds and need no reason: nullptr and false instead
+  // of an error.
+  void* try_allocate(size_t bytes, size_t alignment = kDefaultAlignment);
+  bool try_deallocate(void* pointer, size_t bytes, size_t alignment = kDefaultAlignment);
+
   // When memory is short, the pool empties its caches and trims itself, then asks its reclaimers, those of
   // the lowest priority number first, to free blocks, trying again after each; then its failure handler. Both
   // are called on the allocating thread, without any lock held, and may use the pool. An exception they throw
@@ -92,6 +97,11 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
   Status do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) override;
   size_t do_trim() override;
   MemoryUsage do_usage() const override;
+
+  void* try_allocate_slowly(size_t bytes, size_t alignment);
+  bool try_deallocate_slowly(void* pointer, size_t bytes, size_t alignment);
+  Result<void*> allocate_slowly(size_t bytes, size_t alignment);
+  Status deallocate_slowly(void* pointer, size_t bytes, size_t alignment);
 
   std::unique_ptr<State> state_;
 };

@@ -3,6 +3,7 @@
 // thread may call anything.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -20,11 +21,14 @@ class LargeBlockPool {
   void* allocate(size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult deallocate(void* pointer, size_t bytes, size_t alignment);
 
+  // Bytes of live blocks, as rounded.
+  uint64_t held_bytes() const { return held_pages_.load(std::memory_order_relaxed) * kPageBytes; }
+
  private:
   PageHeap& heap_;
   BlockCounts& counts_;
   const uint64_t most_pages_;
-  uint64_t held_pages_ = 0;  // guarded by the heap's lock
+  std::atomic<uint64_t> held_pages_{0};  // written under the heap's lock
 };
 
 }  // namespace lobit::detail

@@ -71,6 +71,10 @@ class LOBIT_API MemoryResource {
 };
 
 // The one check of arguments that every resource makes first.
+constexpr bool is_valid_request(size_t bytes, size_t alignment) {
+  return bytes != 0 && alignment != 0 && (alignment & (alignment - 1)) == 0 && alignment <= kMaxAlignment;
+}
+// The same with the error that says what is wrong.
 LOBIT_API Status check_request(size_t bytes, size_t alignment);
 
 }  // namespace lobit

@@ -34,13 +34,14 @@ PageHeap::~PageHeap() {
 
 Status PageHeap::reserve() {
   const uint64_t units = std::max<uint64_t>(1, options_.reserve_bytes / kHugePageBytes);
-  LOBIT_CHECK(units * kPagesPerUnit < kSlabBit);
+  LOBIT_CHECK(units * kPagesPerUnit < UINT32_MAX);
   LOBIT_TRY(base_, memory_.reserve(units * kHugePageBytes));
   pages_ = static_cast<uint32_t>(units * kPagesPerUnit);
   LOBIT_RETURN_IF_ERROR(commits_.create(memory_, base_, pages_));
-  LOBIT_RETURN_IF_ERROR(map_.reserve(memory_, pages_));
+  LOBIT_RETURN_IF_ERROR(runs_at_.reserve(memory_, pages_));
+  LOBIT_RETURN_IF_ERROR(slabs_at_.reserve(memory_, pages_));
   LOBIT_RETURN_IF_ERROR(runs_.reserve(memory_, size_t{pages_} + 1));
-  if (!have_records() || !map_.ensure(1)) {
+  if (!have_records() || !runs_at_.ensure(1)) {
     return fail(ErrorCode::kOutOfMemory, "pool: the system refused memory for the map of pages");
   }
   insert(new_run(0, pages_, 0));
@@ -74,9 +75,9 @@ void PageHeap::drop_run(RunId id) {
 
 // A run is found from its first and its last page; the last run of all has no neighbour that would ask.
 void PageHeap::mark(const Run& run, RunId id) {
-  map_[run.first].store(id, std::memory_order_relaxed);
+  runs_at_[run.first].store(id, std::memory_order_relaxed);
   const uint32_t last = run.first + run.pages - 1;
-  if (last + 1 < pages_) map_[last].store(id, std::memory_order_relaxed);
+  if (last + 1 < pages_) runs_at_[last].store(id, std::memory_order_relaxed);
 }
 
 void PageHeap::insert(RunId id) {
@@ -136,7 +137,7 @@ RunId PageHeap::take(const Lock& /*lock*/, uint32_t pages, uint32_t alignment) {
   const uint32_t skipped = (alignment - run.first % alignment) % alignment;
   const PageRange taken{run.first + skipped, pages};
   const PageRange rest{taken.end(), run.pages - skipped - pages};
-  if (!map_.ensure(size_t{taken.end()} + (rest.count != 0 ? 1 : 0)) ||
+  if (!runs_at_.ensure(size_t{taken.end()} + (rest.count != 0 ? 1 : 0)) || !slabs_at_.ensure(taken.end()) ||
       (run.prefix < skipped + pages && !commit(taken))) {
     insert(id);
     return 0;
@@ -174,16 +175,16 @@ void PageHeap::give(const Lock& /*lock*/, RunId id) {
   LOBIT_DCHECK(run.state == Run::State::kTaken);
   run.prefix = run.pages;
   if (run.first != 0) {
-    const RunId left = map_[run.first - 1].load(std::memory_order_relaxed);
-    if ((left & kSlabBit) == 0 && runs_[left].state == Run::State::kFree) {
+    const RunId left = runs_at_[run.first - 1].load(std::memory_order_relaxed);
+    if (runs_[left].state == Run::State::kFree) {
       remove(left);
       id = merge(left, id);
     }
   }
   const uint32_t end = runs_[id].first + runs_[id].pages;
   if (end < pages_) {
-    const RunId right = map_[end].load(std::memory_order_relaxed);
-    if ((right & kSlabBit) == 0 && runs_[right].state == Run::State::kFree) {
+    const RunId right = runs_at_[end].load(std::memory_order_relaxed);
+    if (runs_[right].state == Run::State::kFree) {
       remove(right);
       id = merge(id, right);
     }
@@ -276,22 +277,14 @@ PageHeap::FreeCommitted PageHeap::free_committed(const Lock& /*lock*/) const {
 }
 
 size_t PageHeap::metadata_bytes(const Lock& /*lock*/) const {
-  return commits_.metadata_bytes() + map_.bytes() + runs_.bytes();
+  return commits_.metadata_bytes() + runs_at_.bytes() + slabs_at_.bytes() + runs_.bytes();
 }
 
 void PageHeap::set_slab(const Lock& /*lock*/, RunId id, uint32_t slab) {
   const Run& run = runs_[id];
   for (uint32_t page = run.first; page < run.first + run.pages; ++page) {
-    map_[page].store(slab | kSlabBit, std::memory_order_relaxed);
+    slabs_at_[page].store(slab, std::memory_order_relaxed);
   }
-}
-
-void PageHeap::clear_slab(const Lock& /*lock*/, RunId id) {
-  const Run& run = runs_[id];
-  for (uint32_t page = run.first; page < run.first + run.pages; ++page) {
-    map_[page].store(0, std::memory_order_relaxed);
-  }
-  mark(run, id);
 }
 
 }  // namespace lobit::detail

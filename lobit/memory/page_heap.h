@@ -3,7 +3,7 @@
 // segregated bin; free runs are either committed in whole (reused first: touching fresh memory is what costs)
 // or not.
 //
-// Guarded by its mutex: calls that take a `Lock` are made with it held. page_kind(), run() and slab_of() may
+// Guarded by its mutex: calls that take a `Lock` are made with it held. run(), run_at() and slab_at() may
 // be asked without it about a page whose run the caller holds.
 #pragma once
 
@@ -98,22 +98,18 @@ class PageHeap {
     return (reinterpret_cast<uintptr_t>(pointer) - reinterpret_cast<uintptr_t>(base_)) / kPageBytes;
   }
   Run& run(RunId id) { return runs_[id]; }
-  // What a page belongs to: the id of the run that begins or ends there, or the slab that it is part of.
-  struct PageEntry {
-    uint32_t value;
-    bool is_slab() const { return (value & kSlabBit) != 0; }
-    uint32_t slab() const { return value & ~kSlabBit; }
-    RunId run() const { return value; }
-  };
-  PageEntry entry(size_t page) const {
-    return {page < map_.size() ? map_[page].load(std::memory_order_relaxed) : 0};
+  // The run that begins or ends at a page, as far as there is one; 0 or a run elsewhere otherwise.
+  RunId run_at(size_t page) const {
+    return page < runs_at_.size() ? runs_at_[page].load(std::memory_order_relaxed) : 0;
   }
-  // Marks every page of a taken run as a part of `slab`, or of none any more.
+  // The slab that a page is part of, or 0.
+  uint32_t slab_at(size_t page) const {
+    return page < slabs_at_.size() ? slabs_at_[page].load(std::memory_order_relaxed) : 0;
+  }
+  // Marks every page of a taken run as a part of `slab`, or of none (0).
   void set_slab(const Lock& lock, RunId id, uint32_t slab);
-  void clear_slab(const Lock& lock, RunId id);
 
  private:
-  static constexpr uint32_t kSlabBit = uint32_t{1} << 31;
   static constexpr uint32_t kBins = 256;
 
   // Free runs by length, newest first.
@@ -145,7 +141,8 @@ class PageHeap {
   std::byte* base_ = nullptr;
   uint32_t pages_ = 0;  // reserved
   CommitMap commits_;
-  MetadataArray<std::atomic<uint32_t>> map_;
+  MetadataArray<std::atomic<RunId>> runs_at_;
+  MetadataArray<std::atomic<uint32_t>> slabs_at_;
   MetadataArray<Run> runs_;
   uint32_t used_records_ = 1;
   RunId unused_ = 0;

@@ -1,6 +1,7 @@
-// Size classes of small blocks: eight to a doubling from 128 bytes on, so that at most an eighth of a block
-// is waste. Every class is a multiple of every power of two that a size rounded up to it can be a multiple
-// of: an aligned block is a block whose size was rounded up to the alignment.
+// Size classes of small blocks: multiples of a cache line, from 512 bytes on eight to a doubling, so that at
+// most an eighth of a block is waste. A size that was rounded up to a power of two of at most a page lies in
+// a class that is a multiple of that power: that is how blocks with more than a cache line's alignment are
+// made.
 #pragma once
 
 #include <array>
@@ -16,29 +17,31 @@ inline constexpr size_t kMaxBlocksPerSlab = 256;
 
 struct SizeClass {
   uint32_t bytes = 0;
-  uint32_t reciprocal = 0;  // offset * reciprocal >> 32 is the block of an offset within the slab
+  uint32_t reciprocal = 0;  // 2^32 / bytes, rounded up: see is_start_of_block()
   uint16_t blocks = 0;      // of a slab
   uint16_t pages = 0;
   uint16_t cached = 0;  // blocks that a thread keeps at most
 };
 
-// 32, 48, 64, ... 128 in steps of 16, then eight to a doubling up to 32 KiB.
-inline constexpr size_t kClasses = 7 + 8 * 8;
+// 64, 128, ... 512, then eight to a doubling up to 32 KiB.
+inline constexpr size_t kClassAlignment = 64;
+inline constexpr size_t kClasses = 8 + 6 * 8;
 
 constexpr std::array<SizeClass, kClasses> make_size_classes() {
   std::array<SizeClass, kClasses> classes{};
-  uint32_t bytes = 32;
+  uint32_t previous = 0;
   for (SizeClass& c : classes) {
-    c.bytes = bytes;
+    const uint32_t step = previous < 512 ? 64 : std::bit_floor(previous) / 8;
+    c.bytes = previous + step;
     // A power of two of blocks whose slab takes 64 to 128 KiB (less when that would be too many blocks). All
     // of these slabs are whole pages.
     c.blocks = static_cast<uint16_t>(kMaxBlocksPerSlab);
-    while (c.blocks > 4 && size_t{c.blocks} * bytes > (size_t{128} << 10)) c.blocks /= 2;
-    c.pages = static_cast<uint16_t>(size_t{c.blocks} * bytes / kPageBytes);
-    c.reciprocal = static_cast<uint32_t>((uint64_t{1} << 32) / bytes + 1);
-    const size_t kept = (size_t{64} << 10) / bytes;
+    while (c.blocks > 4 && size_t{c.blocks} * c.bytes > (size_t{128} << 10)) c.blocks /= 2;
+    c.pages = static_cast<uint16_t>(size_t{c.blocks} * c.bytes / kPageBytes);
+    c.reciprocal = static_cast<uint32_t>((uint64_t{1} << 32) / c.bytes + 1);
+    const size_t kept = (size_t{64} << 10) / c.bytes;
     c.cached = static_cast<uint16_t>(kept < 4 ? 4 : kept > 64 ? 64 : kept);
-    bytes += bytes < 128 ? 16 : static_cast<uint32_t>(std::bit_floor(bytes) / 8);
+    previous = c.bytes;
   }
   return classes;
 }
@@ -46,34 +49,28 @@ constexpr std::array<SizeClass, kClasses> make_size_classes() {
 inline constexpr std::array<SizeClass, kClasses> kSizeClasses = make_size_classes();
 static_assert(kSizeClasses.back().bytes == kMaxClassBytes);
 
-// For sizes up to 1 KiB a class per 16 bytes, above per 128.
-struct ClassTables {
-  std::array<uint8_t, 65> small{};
-  std::array<uint8_t, 257> large{};
-};
-
-constexpr ClassTables make_class_tables() {
-  ClassTables tables;
-  const auto class_of = [](size_t bytes) {
-    uint8_t c = 0;
-    while (kSizeClasses[c].bytes < bytes) ++c;
-    return c;
-  };
-  for (size_t i = 0; i < tables.small.size(); ++i) tables.small[i] = class_of(i * 16);
-  for (size_t i = 0; i < tables.large.size(); ++i) tables.large[i] = class_of(i * 128);
-  return tables;
+constexpr std::array<uint8_t, kMaxClassBytes / kClassAlignment> make_class_table() {
+  std::array<uint8_t, kMaxClassBytes / kClassAlignment> table{};
+  uint8_t c = 0;
+  for (size_t i = 0; i < table.size(); ++i) {
+    while (kSizeClasses[c].bytes < (i + 1) * kClassAlignment) ++c;
+    table[i] = c;
+  }
+  return table;
 }
 
-inline constexpr ClassTables kClassTables = make_class_tables();
+inline constexpr auto kClassTable = make_class_table();
 
-// The smallest class that holds `bytes` <= kMaxClassBytes.
+// The smallest class that holds `bytes`, 1 to kMaxClassBytes.
 inline size_t size_class_of(size_t bytes) {
-  return bytes <= 1024 ? kClassTables.small[(bytes + 15) / 16] : kClassTables.large[(bytes + 127) / 128];
+  return kClassTable[(bytes - 1) / kClassAlignment];
 }
 
-// Which block of a slab an offset lies in. Exact for every offset of a slab (proved by size_class_test.cc).
-inline uint32_t block_at(const SizeClass& c, uint32_t offset) {
-  return static_cast<uint32_t>((uint64_t{offset} * c.reciprocal) >> 32);
+// The block that an offset into a slab lies in is the high half of offset * reciprocal. Exact for every
+// offset of a slab (size_class_test.cc goes through them), and the low half is below the reciprocal exactly
+// when nothing remains.
+inline bool is_start_of_block(uint64_t product, uint32_t reciprocal) {
+  return static_cast<uint32_t>(product) < reciprocal;
 }
 
 }  // namespace lobit::detail

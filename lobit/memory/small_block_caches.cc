@@ -5,14 +5,22 @@
 
 namespace lobit::detail {
 
-// The calling thread's cache with `busy` set, however long another thread has it paused. nullptr when the
-// system refuses memory for a new cache, or the thread is ending.
+// The calling thread's cache with `busy` set. nullptr when the system refuses memory for a new cache, or the
+// thread is ending.
+ThreadCache* SmallBlockPool::enter() {
+  ThreadCache* cache = local();
+  if (cache != nullptr && cache->enter()) return cache;
+  return enter_slowly();
+}
+
 ThreadCache* SmallBlockPool::enter_slowly() {
   ThreadCache* cache = local();
-  if (cache == nullptr) cache = find_own();
-  if (cache == nullptr) cache = new_cache();
-  if (cache == nullptr || !adopt(cache)) return nullptr;
-  while (!cache->enter()) {
+  if (cache == nullptr) {
+    cache = find_own();
+    if (cache == nullptr) cache = new_cache();
+    if (cache == nullptr || !adopt(cache)) return nullptr;
+  }
+  while (!cache->enter_slowly()) {
     cache->leave();
     // Whoever paused it holds the lock until it is done.
     const std::lock_guard wait(caches_mutex_);
@@ -28,6 +36,7 @@ ThreadCache* SmallBlockPool::new_cache() {
   } else {
     if (used_caches_ == kMaxCaches || !caches_.ensure(used_caches_ + 1)) return nullptr;
     cache = &caches_[used_caches_++];
+    cache->prepare();
   }
   return cache;
 }
@@ -59,7 +68,7 @@ void SmallBlockPool::drain_cache(ThreadCache* cache) {
   publish(cache);
   pass_on(cache);
   collect(cache);
-  for (ClassBin& bin : cache->classes) put_back(cache, bin, 0);
+  for (ClassBin& bin : cache->classes) put_back(bin, 0);
   give_cached_runs(cache);
 }
 
@@ -73,8 +82,22 @@ uint64_t SmallBlockPool::drain() {
   return before > after ? before - after : 0;
 }
 
-void SmallBlockPool::publish_all() {
-  for_each_paused([&](ThreadCache* cache) { publish(cache); });
+// Live blocks of a cache's slabs, as far as they were not freed by others. Runs are counted by held_bytes().
+int64_t SmallBlockPool::used_bytes(const ThreadCache& cache) const {
+  int64_t bytes = cache.moved_bytes - static_cast<int64_t>(cache.cached_run_bytes);
+  for (size_t c = 0; c < kClasses; ++c) {
+    bytes += static_cast<int64_t>(cache.classes[c].out - cache.classes[c].count()) * kSizeClasses[c].bytes;
+  }
+  return bytes;
+}
+
+uint64_t SmallBlockPool::publish_all() {
+  int64_t used = 0;
+  for_each_paused([&](ThreadCache* cache) {
+    publish(cache);
+    used += used_bytes(*cache);
+  });
+  return static_cast<uint64_t>(used) + run_pages_.load(std::memory_order_relaxed) * kPageBytes;
 }
 
 }  // namespace lobit::detail

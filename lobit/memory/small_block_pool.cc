@@ -12,9 +12,14 @@ uint32_t pages_of(size_t bytes) {
   return static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes);
 }
 
-// What decides the class. No slab keeps an alignment above a page's.
+// 0 for sizes that no address space holds.
 size_t rounded_up(size_t bytes, size_t alignment) {
-  return alignment <= kPageBytes ? (bytes + alignment - 1) & ~(alignment - 1) : kMaxClassBytes + 1;
+  return (bytes + alignment - 1) & ~(alignment - 1);
+}
+
+// Whether a slab serves a size that was rounded up. No slab keeps more than a page's alignment.
+bool is_class(size_t rounded, size_t alignment) {
+  return rounded - 1 < kMaxClassBytes && alignment <= kPageBytes;
 }
 
 }  // namespace
@@ -35,107 +40,63 @@ SmallBlockPool::~SmallBlockPool() {
   leave_registry();
 }
 
-// ---- The fast paths.
-
-inline ThreadCache* SmallBlockPool::enter() {
-  ThreadCache* cache = local();
-  if (cache != nullptr && cache->enter()) [[likely]]
-    return cache;
-  return enter_slowly();
-}
-
 void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortage) {
   ThreadCache* cache = enter();
-  if (cache == nullptr) [[unlikely]] {
+  if (cache == nullptr) {
     *shortage = Shortage::kSystem;
     return nullptr;
   }
   const size_t rounded = rounded_up(bytes, alignment);
-  void* pointer = nullptr;
-  if (rounded <= kMaxClassBytes) [[likely]] {
-    const size_t class_index = size_class_of(rounded);
-    pointer = take_block(cache, class_index, shortage);
-    cache->change.used += pointer != nullptr ? kSizeClasses[class_index].bytes : 0;
-  } else {
-    pointer = take_run(cache, bytes, alignment, shortage);
-  }
-  if (pointer != nullptr) [[likely]] {
-    cache->change.bytes += static_cast<int64_t>(bytes);
-    cache->change.most_bytes = std::max(cache->change.most_bytes, cache->change.bytes);
-    ++cache->change.allocations;
-  }
-  leave(cache);
+  void* pointer = is_class(rounded, alignment) ? take_block(cache, size_class_of(rounded), shortage)
+                                               : take_run(cache, bytes, alignment, shortage);
+  if (pointer != nullptr) cache->change.allocated(bytes);
+  cache->leave();
   return pointer;
 }
 
-inline void* SmallBlockPool::take_block(ThreadCache* cache, size_t class_index, Shortage* shortage) {
-  ClassBin& bin = cache->classes[class_index];
-  if (bin.count == 0 && !refill(cache, class_index, shortage)) [[unlikely]]
-    return nullptr;
-  const BlockRef ref = bin.blocks[--bin.count];
-  Slab& slab = slabs_[ref.slab];
-  std::atomic<uint64_t>& live = slab.live[ref.block / 64];
-  live.store(live.load(std::memory_order_relaxed) | bit_of(ref.block), std::memory_order_relaxed);
-  return slab.start + size_t{ref.block} * kSizeClasses[class_index].bytes;
-}
-
 FreeResult SmallBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
-  const size_t page = heap_.page_of(pointer);
-  const PageHeap::PageEntry entry = heap_.entry(page);
-  if (entry.value == 0) [[unlikely]]
-    return FreeResult::kForeign;
-  ThreadCache* cache = enter();
-  if (cache == nullptr) [[unlikely]]
-    return FreeResult::kForeign;
-  const size_t rounded = rounded_up(bytes, alignment);
-  const FreeResult result = entry.is_slab() ? free_block(cache, entry.slab(), pointer, rounded)
-                                            : free_run(cache, entry.run(), page, pointer, bytes, alignment);
-  if (result == FreeResult::kFreed) [[likely]] {
-    cache->change.bytes -= static_cast<int64_t>(bytes);
-    ++cache->change.deallocations;
-  }
-  leave(cache);
+  Slab* slab = slab_of(pointer);
+  const RunId run = slab == nullptr ? heap_.run_at(heap_.page_of(pointer)) : 0;
+  ThreadCache* cache = slab == nullptr && run == 0 ? nullptr : enter();
+  if (cache == nullptr) return FreeResult::kForeign;
+  const FreeResult result = slab != nullptr ? free_block(cache, *slab, pointer, bytes, alignment)
+                                            : free_run(cache, run, pointer, bytes, alignment);
+  if (result == FreeResult::kFreed) cache->change.freed(bytes);
+  cache->leave();
   return result;
 }
 
-inline FreeResult SmallBlockPool::free_block(ThreadCache* cache, SlabId id, void* pointer, size_t rounded) {
-  Slab& slab = slabs_[id];
-  if (rounded > kMaxClassBytes) [[unlikely]]
-    return FreeResult::kWrongSize;
-  const size_t class_index = size_class_of(rounded);
-  if (slab.size_class != class_index) [[unlikely]]
-    return FreeResult::kWrongSize;
-  const SizeClass& size_class = kSizeClasses[class_index];
-  const auto offset = static_cast<uint32_t>(static_cast<std::byte*>(pointer) - slab.start);
-  const uint32_t block = block_at(size_class, offset);
-  if (block * size_class.bytes != offset) [[unlikely]]
-    return FreeResult::kForeign;
-  if (slab.owner.load(std::memory_order_relaxed) != cache) [[unlikely]] {
-    const FreeResult result = free_elsewhere(cache, slab, block);
-    if (result == FreeResult::kFreed) cache->change.used -= size_class.bytes;
-    return result;
-  }
-  std::atomic<uint64_t>& live = slab.live[block / 64];
-  const uint64_t bits = live.load(std::memory_order_relaxed);
-  // A block that another thread freed is not live either, though its bit stays until it is collected.
-  if ((bits & bit_of(block)) == 0 ||
-      (slab.returned[block / 64].load(std::memory_order_relaxed) & bit_of(block)) != 0) [[unlikely]] {
-    return FreeResult::kNotLive;
-  }
-  live.store(bits & ~bit_of(block), std::memory_order_relaxed);
-  cache->change.used -= size_class.bytes;
+// ---- Slabs.
+
+void* SmallBlockPool::take_block(ThreadCache* cache, size_t class_index, Shortage* shortage) {
   ClassBin& bin = cache->classes[class_index];
-  if (bin.count == size_class.cached) [[unlikely]]
-    put_back(cache, bin, size_class.cached / 2);
-  bin.blocks[bin.count++] = {id, block};
+  if (bin.top == bin.bottom && !refill(cache, class_index, shortage)) return nullptr;
+  const BlockRef& ref = *--bin.top;
+  ref.live->store(true, std::memory_order_relaxed);
+  return ref.pointer;
+}
+
+FreeResult SmallBlockPool::free_block(ThreadCache* cache, Slab& slab, void* pointer, size_t bytes,
+                                      size_t alignment) {
+  const size_t rounded = rounded_up(bytes, alignment);
+  if (!is_class(rounded, alignment) || size_class_of(rounded) != slab.size_class)
+    return FreeResult::kWrongSize;
+  const auto offset = static_cast<uint32_t>(static_cast<std::byte*>(pointer) - slab.start);
+  const uint64_t product = uint64_t{offset} * slab.reciprocal;
+  if (!is_start_of_block(product, slab.reciprocal)) return FreeResult::kForeign;
+  const auto block = static_cast<uint32_t>(product >> 32);
+  std::atomic<bool>& live = slab.live[block];
+  if (!live.load(std::memory_order_relaxed)) return FreeResult::kNotLive;
+  live.store(false, std::memory_order_relaxed);
+  if (slab.owner.load(std::memory_order_relaxed) != cache) {
+    free_elsewhere(cache, slab, block);
+    return FreeResult::kFreed;
+  }
+  ClassBin& bin = cache->classes[slab.size_class];
+  if (bin.top == bin.limit) put_back(bin, bin.count() / 2);
+  *bin.top++ = {static_cast<std::byte*>(pointer), &live};
   return FreeResult::kFreed;
 }
-
-inline void SmallBlockPool::leave(ThreadCache* cache) {
-  cache->leave();
-}
-
-// ---- Slabs.
 
 // Half of what the bin may hold, so that the next frees find room.
 bool SmallBlockPool::refill(ThreadCache* cache, size_t class_index, Shortage* shortage) {
@@ -143,66 +104,64 @@ bool SmallBlockPool::refill(ThreadCache* cache, size_t class_index, Shortage* sh
   ClassBin& bin = cache->classes[class_index];
   if (bin.partial == 0) collect(cache);
   if (bin.partial == 0 && new_slab(cache, class_index, shortage) == nullptr) return false;
-  const uint32_t wanted = std::max<uint32_t>(1, kSizeClasses[class_index].cached / 2);
-  while (bin.count < wanted && bin.partial != 0) move_blocks(cache, slabs_[bin.partial]);
+  const auto wanted = static_cast<uint32_t>(bin.limit - bin.bottom) / 2;
+  while (bin.count() < wanted && bin.partial != 0) move_blocks(bin, slabs_[bin.partial], wanted);
   return true;
 }
 
-// From the slab's free blocks to the bin, the lowest on top.
-void SmallBlockPool::move_blocks(ThreadCache* cache, Slab& slab) {
-  ClassBin& bin = cache->classes[slab.size_class];
-  const SizeClass& size_class = kSizeClasses[slab.size_class];
-  const uint32_t wanted = std::max<uint32_t>(1, size_class.cached / 2);
+// From the slab's free blocks to the bin until it has `wanted`, the lowest on top.
+void SmallBlockPool::move_blocks(ClassBin& bin, Slab& slab, uint32_t wanted) {
+  BlockRef* const first = bin.top;
+  const uint32_t blocks = kSizeClasses[slab.size_class].blocks;
   uint32_t word = 0;
-  const uint32_t first = bin.count;
-  while (bin.count < wanted && slab.out < size_class.blocks) {
+  while (bin.count() < wanted && slab.out < blocks) {
     while (slab.free[word] == 0) ++word;
     const auto block = word * 64 + static_cast<uint32_t>(std::countr_zero(slab.free[word]));
     slab.free[word] &= slab.free[word] - 1;
     ++slab.out;
-    bin.blocks[bin.count++] = {slab.id, block};
+    *bin.top++ = {slab.start + size_t{block} * slab.block_bytes, &slab.live[block]};
   }
-  std::reverse(bin.blocks.begin() + first, bin.blocks.begin() + bin.count);
-  if (slab.out == size_class.blocks) unlist(cache, slab);
+  bin.out += static_cast<uint32_t>(bin.top - first);
+  std::reverse(first, bin.top);
+  if (slab.out == blocks) unlist(bin, slab);
 }
 
 // The oldest blocks of a bin, all but `keep`, go back to their slabs.
-void SmallBlockPool::put_back(ThreadCache* cache, ClassBin& bin, uint32_t keep) {
-  const uint32_t gone = bin.count - keep;
-  for (uint32_t i = 0; i < gone; ++i) {
-    const BlockRef ref = bin.blocks[i];
-    Slab& slab = slabs_[ref.slab];
-    slab.free[ref.block / 64] |= bit_of(ref.block);
+void SmallBlockPool::put_back(ClassBin& bin, uint32_t keep) {
+  BlockRef* const end = bin.top - keep;
+  for (BlockRef* ref = bin.bottom; ref != end; ++ref) {
+    Slab& slab = *slab_of(ref->pointer);
+    const auto block = static_cast<uint32_t>(ref->live - slab.live.data());
+    slab.free[block / 64] |= bit_of(block);
     --slab.out;
-    settle(cache, slab);
+    settle(bin, slab);
   }
-  std::copy(bin.blocks.begin() + gone, bin.blocks.begin() + bin.count, bin.blocks.begin());
-  bin.count = keep;
+  bin.out -= static_cast<uint32_t>(end - bin.bottom);
+  bin.top = std::copy(end, bin.top, bin.bottom);
 }
 
 // After blocks came back: an empty slab leaves, another is listed.
-void SmallBlockPool::settle(ThreadCache* cache, Slab& slab) {
-  if (!slab.listed) list(cache, slab);
+void SmallBlockPool::settle(ClassBin& bin, Slab& slab) {
+  if (!slab.listed) list(bin, slab);
   if (slab.out != 0) return;
-  unlist(cache, slab);
+  unlist(bin, slab);
   release(slab);
 }
 
-void SmallBlockPool::list(ThreadCache* cache, Slab& slab) {
-  SlabId& head = cache->classes[slab.size_class].partial;
+void SmallBlockPool::list(ClassBin& bin, Slab& slab) {
   slab.previous = 0;
-  slab.next = head;
-  if (head != 0) slabs_[head].previous = slab.id;
-  head = slab.id;
+  slab.next = bin.partial;
+  if (bin.partial != 0) slabs_[bin.partial].previous = slab.id;
+  bin.partial = slab.id;
   slab.listed = true;
 }
 
-void SmallBlockPool::unlist(ThreadCache* cache, Slab& slab) {
+void SmallBlockPool::unlist(ClassBin& bin, Slab& slab) {
   if (slab.next != 0) slabs_[slab.next].previous = slab.previous;
   if (slab.previous != 0) {
     slabs_[slab.previous].next = slab.next;
   } else {
-    cache->classes[slab.size_class].partial = slab.next;
+    bin.partial = slab.next;
   }
   slab.listed = false;
 }
@@ -226,23 +185,24 @@ Slab* SmallBlockPool::new_slab(ThreadCache* cache, size_t class_index, Shortage*
   slab.start = heap_.address(heap_.run(run).first);
   slab.run = run;
   slab.id = id;
+  slab.block_bytes = size_class.bytes;
+  slab.reciprocal = size_class.reciprocal;
   slab.size_class = static_cast<uint8_t>(class_index);
   slab.out = 0;
   for (uint32_t word = 0; word < slab.free.size(); ++word) {
     const uint32_t blocks = size_class.blocks > word * 64 ? size_class.blocks - word * 64 : 0;
     slab.free[word] = blocks >= 64 ? ~uint64_t{0} : (uint64_t{1} << blocks) - 1;
-    slab.live[word].store(0, std::memory_order_relaxed);
   }
   slab.owner.store(cache, std::memory_order_release);
   heap_.set_slab(lock, run, id);
-  list(cache, slab);
+  list(cache->classes[class_index], slab);
   return &slab;
 }
 
 void SmallBlockPool::release(Slab& slab) {
   const PageHeap::Lock lock = heap_.lock();
   slab.owner.store(nullptr, std::memory_order_release);
-  heap_.clear_slab(lock, slab.run);
+  heap_.set_slab(lock, slab.run, 0);
   give_pages(lock, slab.run);
   slab.next = unused_slab_;
   unused_slab_ = slab.id;
@@ -250,21 +210,15 @@ void SmallBlockPool::release(Slab& slab) {
 
 // ---- Blocks of other threads.
 
-FreeResult SmallBlockPool::free_elsewhere(ThreadCache* cache, Slab& slab, uint32_t block) {
-  const uint32_t word = block / 64;
-  const uint64_t bit = bit_of(block);
-  if ((slab.live[word].load(std::memory_order_relaxed) & bit) == 0 ||
-      (slab.returned[word].load(std::memory_order_relaxed) & bit) != 0) {
-    return FreeResult::kNotLive;
-  }
+// The block is not live any more, so nobody else frees it: its bit is set once.
+void SmallBlockPool::free_elsewhere(ThreadCache* cache, Slab& slab, uint32_t block) {
   PendingReturn& pending = cache->pending;
-  if (pending.slab != &slab || pending.word != word) {
+  if (pending.slab != &slab || pending.word != block / 64) {
     pass_on(cache);
-    pending = {&slab, word, 0};
+    pending = {&slab, block / 64, 0};
   }
-  if ((pending.mask & bit) != 0) return FreeResult::kNotLive;
-  pending.mask |= bit;
-  return FreeResult::kFreed;
+  pending.mask |= bit_of(block);
+  cache->moved_bytes -= slab.block_bytes;
 }
 
 // Tells the owner about the blocks that were gathered.
@@ -303,17 +257,18 @@ void SmallBlockPool::collect(ThreadCache* cache) {
 }
 
 void SmallBlockPool::collect_from(ThreadCache* cache, Slab& slab) {
-  bool any = false;
+  uint32_t blocks = 0;
   for (size_t word = 0; word < slab.free.size(); ++word) {
-    const uint64_t live = slab.live[word].load(std::memory_order_relaxed);
-    // Two threads that free one block at the same time set one bit: it counts once.
-    const uint64_t bits = slab.returned[word].exchange(0, std::memory_order_acq_rel) & live;
-    slab.live[word].store(live & ~bits, std::memory_order_relaxed);
+    const uint64_t bits = slab.returned[word].exchange(0, std::memory_order_acq_rel);
     slab.free[word] |= bits;
-    slab.out = static_cast<uint16_t>(slab.out - std::popcount(bits));
-    any |= bits != 0;
+    blocks += static_cast<uint32_t>(std::popcount(bits));
   }
-  if (any) settle(cache, slab);
+  if (blocks == 0) return;
+  ClassBin& bin = cache->classes[slab.size_class];
+  slab.out -= blocks;
+  bin.out -= blocks;
+  cache->moved_bytes += int64_t{blocks} * slab.block_bytes;
+  settle(bin, slab);
 }
 
 // ---- Runs.
@@ -332,24 +287,23 @@ void* SmallBlockPool::take_run(ThreadCache* cache, size_t bytes, size_t alignmen
                     shortage);
     if (id == 0) return nullptr;
     heap_.run(id).large = false;
+    run_pages_.store(run_pages_.load(std::memory_order_relaxed) + pages, std::memory_order_relaxed);
   }
   Run& run = heap_.run(id);
   run.bytes = bytes;
   run.alignment = alignment;
   run.live.store(true, std::memory_order_relaxed);
-  cache->change.used += static_cast<int64_t>(uint64_t{pages} * kPageBytes);
   return heap_.address(run.first);
 }
 
-FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, size_t page, void* pointer, size_t bytes,
+FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes,
                                     size_t alignment) {
   Run& run = heap_.run(id);
-  if (run.first != page || heap_.address(run.first) != pointer) return FreeResult::kForeign;
+  if (heap_.address(run.first) != pointer) return FreeResult::kForeign;
   if (!run.live.load(std::memory_order_relaxed)) return FreeResult::kNotLive;
   if (run.large || run.bytes != bytes || run.alignment != alignment) return FreeResult::kWrongSize;
   run.live.store(false, std::memory_order_relaxed);
   const uint64_t run_bytes = uint64_t{run.pages} * kPageBytes;
-  cache->change.used -= static_cast<int64_t>(run_bytes);
   if (run.pages <= kMaxCachedRunPages) {
     if (cache->cached_run_bytes + run_bytes > kMaxCachedRunBytes) give_cached_runs(cache);
     RunBin& bin = cache->runs[run.pages];
@@ -360,8 +314,7 @@ FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, size_t page, v
     }
   }
   publish(cache);
-  const PageHeap::Lock lock = heap_.lock();
-  give_pages(lock, id);
+  give_run(heap_.lock(), id);
   return FreeResult::kFreed;
 }
 
@@ -369,9 +322,15 @@ void SmallBlockPool::give_cached_runs(ThreadCache* cache) {
   if (cache->cached_run_bytes == 0) return;
   const PageHeap::Lock lock = heap_.lock();
   for (RunBin& bin : cache->runs) {
-    while (bin.count != 0) give_pages(lock, bin.runs[--bin.count]);
+    while (bin.count != 0) give_run(lock, bin.runs[--bin.count]);
   }
   cache->cached_run_bytes = 0;
+}
+
+void SmallBlockPool::give_run(const PageHeap::Lock& lock, RunId id) {
+  run_pages_.store(run_pages_.load(std::memory_order_relaxed) - heap_.run(id).pages,
+                   std::memory_order_relaxed);
+  give_pages(lock, id);
 }
 
 RunId SmallBlockPool::take_pages(const PageHeap::Lock& lock, uint32_t pages, uint32_t alignment,

@@ -37,12 +37,18 @@ class SmallBlockPool final : private CacheOwner {
   void* allocate(size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult deallocate(void* pointer, size_t bytes, size_t alignment);
 
+  // The common case of the same, without a lock or a call: nullptr and false when it is not that. They take
+  // any arguments.
+  void* allocate_fast(size_t bytes, size_t alignment);
+  bool deallocate_fast(void* pointer, size_t bytes);
+
   // Empties all caches, those of other threads included: slabs without live blocks and cached runs go back to
   // the heap. Returns the bytes of their pages.
   uint64_t drain();
 
-  // Makes the counts exact: all caches tell what they have not told yet.
-  void publish_all();
+  // Makes the counts exact: all caches tell what they have not told yet. Returns the bytes of live blocks, as
+  // rounded.
+  uint64_t publish_all();
   uint64_t held_bytes() const { return held_pages_.load(std::memory_order_relaxed) * kPageBytes; }
   size_t metadata_bytes() const { return slabs_.bytes() + caches_.bytes(); }
 
@@ -52,16 +58,16 @@ class SmallBlockPool final : private CacheOwner {
 
   static constexpr size_t kMaxCaches = 16384;  // threads that can use the pool at a time
 
-  static uint64_t bit_of(uint32_t block) { return uint64_t{1} << (block % 64); }
+  static constexpr uint64_t bit_of(uint32_t block) { return uint64_t{1} << (block % 64); }
 
   // Caches.
   ThreadCache* enter();
   ThreadCache* enter_slowly();
   ThreadCache* new_cache();
-  void leave(ThreadCache* cache);
   void retire(ThreadCache* cache) override;
   void drain_cache(ThreadCache* cache);
   void publish(ThreadCache* cache);
+  int64_t used_bytes(const ThreadCache& cache) const;
   template <typename Visit>
   void for_each_paused(const Visit& visit);
 
@@ -69,14 +75,19 @@ class SmallBlockPool final : private CacheOwner {
   void* take_block(ThreadCache* cache, size_t class_index, Shortage* shortage);
   bool refill(ThreadCache* cache, size_t class_index, Shortage* shortage);
   Slab* new_slab(ThreadCache* cache, size_t class_index, Shortage* shortage);
-  void move_blocks(ThreadCache* cache, Slab& slab);
-  void put_back(ThreadCache* cache, ClassBin& bin, uint32_t keep);
-  void settle(ThreadCache* cache, Slab& slab);
-  void list(ThreadCache* cache, Slab& slab);
-  void unlist(ThreadCache* cache, Slab& slab);
+  void move_blocks(ClassBin& bin, Slab& slab, uint32_t wanted);
+  void put_back(ClassBin& bin, uint32_t keep);
+  void settle(ClassBin& bin, Slab& slab);
+  void list(ClassBin& bin, Slab& slab);
+  void unlist(ClassBin& bin, Slab& slab);
   void release(Slab& slab);
-  FreeResult free_block(ThreadCache* cache, SlabId id, void* pointer, size_t rounded);
-  FreeResult free_elsewhere(ThreadCache* cache, Slab& slab, uint32_t block);
+  FreeResult free_block(ThreadCache* cache, Slab& slab, void* pointer, size_t bytes, size_t alignment);
+  // The slab that an address lies in, or nullptr.
+  Slab* slab_of(const void* pointer) {
+    const uint32_t slab = heap_.slab_at(heap_.page_of(pointer));
+    return slab != 0 ? &slabs_[slab] : nullptr;
+  }
+  void free_elsewhere(ThreadCache* cache, Slab& slab, uint32_t block);
   void pass_on(ThreadCache* cache);
   void enqueue(Slab& slab);
   void collect(ThreadCache* cache);
@@ -84,16 +95,18 @@ class SmallBlockPool final : private CacheOwner {
 
   // Runs.
   void* take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage);
-  FreeResult free_run(ThreadCache* cache, RunId id, size_t page, void* pointer, size_t bytes,
-                      size_t alignment);
+  FreeResult free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes, size_t alignment);
   void give_cached_runs(ThreadCache* cache);
   RunId take_pages(const PageHeap::Lock& lock, uint32_t pages, uint32_t alignment, Shortage* shortage);
   void give_pages(const PageHeap::Lock& lock, RunId id);
+  void give_run(const PageHeap::Lock& lock, RunId id);
 
   PageHeap& heap_;
   BlockCounts& counts_;
   const uint64_t most_pages_;
-  std::atomic<uint64_t> held_pages_{0};  // written under the heap's lock
+  // Written under the heap's lock.
+  std::atomic<uint64_t> held_pages_{0};
+  std::atomic<uint64_t> run_pages_{0};  // of them, in runs that are blocks, live or cached
 
   MetadataArray<Slab> slabs_;  // grown under the heap's lock
   SlabId used_slabs_ = 1;
@@ -104,5 +117,58 @@ class SmallBlockPool final : private CacheOwner {
   size_t used_caches_ = 0;
   ThreadCache* idle_ = nullptr;
 };
+
+// Whether it is a block of a class whose alignment every block has: one comparison for both, and one that the
+// alignment is a power of two.
+inline bool fits_class(size_t bytes, size_t alignment) {
+  constexpr size_t kScale = kMaxClassBytes / kClassAlignment;
+  return ((bytes - 1) | ((alignment - 1) * kScale)) < kMaxClassBytes && (alignment & (alignment - 1)) == 0;
+}
+
+[[gnu::always_inline]] inline void* SmallBlockPool::allocate_fast(size_t bytes, size_t alignment) {
+  ThreadCache* cache = local();
+  if (!fits_class(bytes, alignment) || cache == nullptr) [[unlikely]]
+    return nullptr;
+  ClassBin& bin = cache->classes[size_class_of(bytes)];
+  if (!cache->enter() || bin.top == bin.bottom) [[unlikely]] {
+    cache->leave();
+    return nullptr;
+  }
+  const BlockRef& ref = *--bin.top;
+  std::byte* pointer = ref.pointer;
+  ref.live->store(true, std::memory_order_relaxed);
+  cache->change.allocated(bytes);
+  cache->leave();
+  return pointer;
+}
+
+// The bin is found from the size, not through the slab: so the next allocation need not wait for the loads
+// that lead to the slab.
+[[gnu::always_inline]] inline bool SmallBlockPool::deallocate_fast(void* pointer, size_t bytes) {
+  const uint32_t slab_id = heap_.slab_at(heap_.page_of(pointer));
+  ThreadCache* cache = local();
+  if (slab_id == 0 || cache == nullptr || bytes - 1 >= kMaxClassBytes) [[unlikely]]
+    return false;
+  const size_t class_index = size_class_of(bytes);
+  ClassBin& bin = cache->classes[class_index];
+  Slab& slab = slabs_[slab_id];
+  const auto offset = static_cast<uint32_t>(static_cast<std::byte*>(pointer) - slab.start);
+  const uint64_t product = uint64_t{offset} * slab.reciprocal;
+  std::atomic<bool>& live = slab.live[product >> 32];
+  if (!cache->enter() || slab.owner.load(std::memory_order_relaxed) != cache ||
+      slab.size_class != class_index || !is_start_of_block(product, slab.reciprocal) ||
+      !live.load(std::memory_order_relaxed) || bin.top == bin.limit) [[unlikely]] {
+    cache->leave();
+    return false;
+  }
+  live.store(false, std::memory_order_relaxed);
+  BlockRef* const ref = bin.top;
+  bin.top = ref + 1;
+  ref->pointer = static_cast<std::byte*>(pointer);
+  ref->live = &live;
+  cache->change.freed(bytes);
+  cache->leave();
+  return true;
+}
 
 }  // namespace lobit::detail

@@ -16,15 +16,34 @@ bool register_for_barriers() {
   return ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
+bool has_barrier() {
+  static const bool kHas = register_for_barriers();
+  return kHas;
+}
+
 }  // namespace
 
-const bool kAsymmetricFences = register_for_barriers();
+void ThreadCache::prepare() {
+  for (size_t c = 0; c < kClasses; ++c) {
+    classes[c].top = classes[c].bottom = blocks[c].data();
+    classes[c].limit = classes[c].bottom + kSizeClasses[c].cached;
+  }
+  resume();
+}
 
 void ThreadCache::pause() {
-  paused.store(1, std::memory_order_seq_cst);
-  if (kAsymmetricFences) ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  if (has_barrier()) {
+    paused.store(kPaused, std::memory_order_seq_cst);
+    ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  } else {
+    paused.store(kPaused | kSymmetric, std::memory_order_seq_cst);
+  }
   // The owner is inside for well under a microsecond, or waits for a lock that the caller does not hold.
   while (busy.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+}
+
+void ThreadCache::resume() {
+  paused.store(has_barrier() ? 0 : kSymmetric, std::memory_order_seq_cst);
 }
 
 }  // namespace lobit::detail

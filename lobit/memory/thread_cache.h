@@ -36,40 +36,48 @@ namespace lobit::detail {
 using SlabId = uint32_t;  // 0 is none
 struct ThreadCache;
 
-// A run cut in blocks of one class. It belongs to one cache for life; other threads only set bits in
-// `returned` and put it in the owner's queue.
+// A run cut in blocks of one class. It belongs to one cache for life; other threads only mark blocks as free,
+// set bits in `returned` and put the slab in the owner's queue.
 struct alignas(64) Slab {
+  // All that a free looks at.
   std::byte* start;
   std::atomic<ThreadCache*> owner;  // nullptr: the record is unused
+  uint32_t block_bytes;
+  uint32_t reciprocal;  // of block_bytes: is_start_of_block()
+  uint8_t size_class;
+  bool listed;
+
   RunId run;
   SlabId id;
   SlabId previous;  // among the owner's slabs of the class that have free blocks
   SlabId next;
-  uint16_t out;  // blocks that are not in `free`
-  uint8_t size_class;
-  bool listed;
+  uint32_t out;  // blocks that are not in `free`
 
-  alignas(64) std::array<uint64_t, kMaxBlocksPerSlab / 64> free;
-  std::array<std::atomic<uint64_t>, kMaxBlocksPerSlab / 64> live;  // the user has them; written by the owner
+  alignas(64) std::array<std::atomic<bool>, kMaxBlocksPerSlab> live;  // the user has the block
+  std::array<uint64_t, kMaxBlocksPerSlab / 64> free;
 
   // Freed by other threads and not yet collected.
   alignas(64) std::array<std::atomic<uint64_t>, kMaxBlocksPerSlab / 64> returned;
   std::atomic<bool> queued;
   std::atomic<SlabId> next_queued;
 };
-static_assert(sizeof(Slab) == 192);
+static_assert(sizeof(Slab) == 448);
 
-// A free block that a cache keeps.
+// A free block that a cache keeps, and its mark in its slab.
 struct BlockRef {
-  SlabId slab;
-  uint32_t block;
+  std::byte* pointer;
+  std::atomic<bool>* live;
 };
 
 // The last ones in are the first ones out: their lines are still in the processor's cache.
-struct ClassBin {
-  uint32_t count;
+inline constexpr uint32_t kMaxCachedBlocks = 64;
+struct alignas(32) ClassBin {
+  BlockRef* top;  // behind the last block
+  BlockRef* bottom;
+  BlockRef* limit;
   SlabId partial;  // first slab with free blocks
-  std::array<BlockRef, 64> blocks;
+  uint32_t out;    // blocks of the cache's slabs that are not free in their slab
+  auto count() const { return static_cast<uint32_t>(top - bottom); }
 };
 
 // Whole runs of 9 to 256 pages, for blocks between kMaxClassBytes and 1 MiB.
@@ -80,7 +88,7 @@ struct RunBin {
   std::array<RunId, 3> runs;
 };
 
-// Blocks of other threads' slabs that this thread freed: bits of one word of one slab, passed on together.
+// Blocks of another thread's slab that this thread freed: bits of one word, passed on together.
 struct PendingReturn {
   Slab* slab;
   uint32_t word;
@@ -90,33 +98,44 @@ struct PendingReturn {
 struct alignas(64) ThreadCache {
   std::atomic<uint32_t> busy;
   std::atomic<uint32_t> paused;
-  std::atomic<SlabId> returned;  // head of the queue of slabs to collect from
-  ThreadCache* next_idle;        // whose thread ended
-
-  alignas(64) BlockChange change;  // not told the pool yet
-  uint64_t cached_run_bytes;
-  PendingReturn pending;
-
+  BlockChange change;  // not told the pool yet
   std::array<ClassBin, kClasses> classes;
-  std::array<RunBin, kMaxCachedRunPages + 1> runs;
+  std::array<std::array<BlockRef, kMaxCachedBlocks>, kClasses> blocks;  // of the bins
 
+  // What takes a lock anyway.
+  uint64_t cached_run_bytes;
+  int64_t moved_bytes;  // of slab blocks: freed of other threads' slabs (less), collected from them (more)
+  PendingReturn pending;
+  std::array<RunBin, kMaxCachedRunPages + 1> runs;
+  ThreadCache* next_idle;  // whose thread ended
+
+  alignas(64) std::atomic<SlabId> returned;  // head of the queue of slabs to collect from
+
+  void prepare();  // from zeroes
+
+  // False when the cache is paused, or when the system has no barrier that would let it be: enter_slowly()
+  // then. Either way leave() ends it.
   bool enter();
+  bool enter_slowly();
   void leave() { busy.store(0, std::memory_order_release); }
   void pause();
-  void resume() { paused.store(0, std::memory_order_release); }
+  void resume();
 };
 
-// Whether membarrier(2) works; read once when the program starts.
-extern const bool kAsymmetricFences;
+// Bits of `paused`.
+inline constexpr uint32_t kPaused = 1;
+inline constexpr uint32_t kSymmetric = 2;  // no barrier: every entry takes the slow way
 
 inline bool ThreadCache::enter() {
-  if (!kAsymmetricFences) {
-    busy.store(1, std::memory_order_seq_cst);
-    return paused.load(std::memory_order_seq_cst) == 0;
-  }
+  if constexpr (LOBIT_TSAN != 0) return enter_slowly();
   busy.store(1, std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   return paused.load(std::memory_order_acquire) == 0;
+}
+
+inline bool ThreadCache::enter_slowly() {
+  busy.store(1, std::memory_order_seq_cst);
+  return (paused.load(std::memory_order_seq_cst) & kPaused) == 0;
 }
 
 }  // namespace lobit::detail
