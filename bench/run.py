@@ -7,9 +7,11 @@ from bench import common
 from bench.allocators import driver as allocators
 from bench.files import driver as files
 from bench.kernels import driver as kernels
+from bench.pools import driver as pools
 from bench.trace import driver as trace
 
-BENCHES = {"kernels": kernels, "files": files, "allocators": allocators, "trace": trace}
+BENCHES = {"kernels": kernels, "files": files, "allocators": allocators, "trace": trace,
+           "pools": pools}
 
 
 def parse():
