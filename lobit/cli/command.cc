@@ -16,21 +16,11 @@
 #include <unistd.h>
 
 #include "lobit/base/bytes.h"
+#include "lobit/device/backend.h"
 #include "lobit/report/text.h"
 
 namespace lobit::cli {
 namespace {
-
-// The memory that a percentage is taken of.
-uint64_t machine_memory() {
-  uint64_t bytes =
-      static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    uint64_t limit = 0;
-    if (std::ifstream(path) >> limit && limit > 0) bytes = std::min(bytes, limit);
-  }
-  return bytes;
-}
 
 // Edits (insert, delete, replace) between two words.
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -68,7 +58,13 @@ nlohmann::ordered_json error_json(const Error& error) {
 
 Result<uint64_t> memory_argument(const std::string& text) {
   if (text.empty()) return 0;
-  LOBIT_TRY(const uint64_t bytes, parse_bytes(text, machine_memory()));
+  uint64_t whole = 0;
+  if (text.ends_with('%')) {
+    LOBIT_TRY(Backend* const cpu, backend({}));
+    LOBIT_TRY(const DeviceMemory memory, cpu->memory());
+    whole = memory.total;
+  }
+  LOBIT_TRY(const uint64_t bytes, parse_bytes(text, whole));
   if (bytes == 0) return fail(ErrorCode::kInvalidArgument, "memory limit: expected more than 0 bytes");
   return bytes;
 }

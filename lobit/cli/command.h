@@ -25,6 +25,7 @@ void add_convert(CLI::App& app, Command& chosen);
 void add_inspect(CLI::App& app, Command& chosen);
 void add_verify(CLI::App& app, Command& chosen);
 void add_synth(CLI::App& app, Command& chosen);
+void add_devices(CLI::App& app, Command& chosen);
 
 // "64MiB", "1.5GiB", "50%" (of the machine's memory, or of the container's limit if that is less); "" is 0.
 Result<uint64_t> memory_argument(const std::string& text);

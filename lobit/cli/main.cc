@@ -51,6 +51,7 @@ int run(int argc, char** argv) {
   add_inspect(app, command);
   add_verify(app, command);
   add_synth(app, command);
+  add_devices(app, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,12 @@ struct Device {
 
   friend bool operator==(const Device&, const Device&) = default;
 };
+
+// "cpu", "cuda", "mlx".
+LOBIT_API std::string_view device_kind_name(DeviceKind kind);
+
+// Every kind that lobit knows, in this build or not.
+LOBIT_API std::span<const DeviceKind> all_device_kinds();
 
 // "cpu", "cuda:1", "mlx:0".
 LOBIT_API std::string device_name(Device device);

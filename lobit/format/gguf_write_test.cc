@@ -49,13 +49,13 @@ Metadata every_type() {
 }
 
 const std::vector<TensorSpec>& some_tensors() {
-  static const std::vector<TensorSpec> tensors = {spec("scalar", {}, Encoding::kF32),
-                                                  spec("token_embd.weight", {5, 64}, Encoding::kQ8_0),
-                                                  spec("four", {2, 3, 4, 5}, Encoding::kF16),
-                                                  spec("tq", {3, 256}, Encoding::kTQ1_0),
-                                                  spec(std::string(63, 'n'), {7}, Encoding::kRawI8),
-                                                  spec("last", {1}, Encoding::kF64)};
-  return tensors;
+  static const std::vector<TensorSpec> kTensors = {spec("scalar", {}, Encoding::kF32),
+                                                   spec("token_embd.weight", {5, 64}, Encoding::kQ8_0),
+                                                   spec("four", {2, 3, 4, 5}, Encoding::kF16),
+                                                   spec("tq", {3, 256}, Encoding::kTQ1_0),
+                                                   spec(std::string(63, 'n'), {7}, Encoding::kRawI8),
+                                                   spec("last", {1}, Encoding::kF64)};
+  return kTensors;
 }
 
 void expect_round_trip(uint32_t alignment) {

@@ -62,11 +62,7 @@ uint64_t CommitMap::missing(PageRange range, bool huge) const {
       pages += huge ? kPagesPerUnit : part.count;
       return;
     }
-    uint64_t present = 0;
-    for_each_word(part.first % kPagesPerUnit, part.count, [&](uint32_t word, uint64_t mask) {
-      present += static_cast<uint64_t>(std::popcount(units_[unit].bits[word] & mask));
-    });
-    pages += part.count - present;
+    pages += part.count - present(part);
   });
   return pages * kPageBytes;
 }
@@ -126,12 +122,14 @@ void CommitMap::give_back(PageRange range, bool splits) {
   memory_->discard(base_ + range.first * kPageBytes, range.count * kPageBytes, splits);
 }
 
-uint64_t CommitMap::discard(PageRange range) {
+uint64_t CommitMap::discard(PageRange range, uint64_t most) {
   range = known(range);
+  const uint64_t most_pages = most / kPageBytes;
   uint64_t pages = 0;
   PageRange whole;  // neighbouring whole units go back in one call
   for_each_unit(range, [&](uint32_t number, PageRange part) {
-    if (units_[number].state == State::kHuge && part.count == kPagesPerUnit) {
+    if (units_[number].state == State::kHuge && part.count == kPagesPerUnit &&
+        most_pages - pages >= kPagesPerUnit) {
       units_[number].state = State::kNone;
       pages += kPagesPerUnit;
       if (whole.count == 0) whole.first = part.first;
@@ -140,7 +138,7 @@ uint64_t CommitMap::discard(PageRange range) {
     }
     if (whole.count != 0) give_back(whole, false);
     whole = {};
-    pages += discard_in_unit(number, part);
+    pages += discard_in_unit(number, part, most_pages - pages);
   });
   if (whole.count != 0) give_back(whole, false);
   committed_ -= pages * kPageBytes;
@@ -148,25 +146,34 @@ uint64_t CommitMap::discard(PageRange range) {
 }
 
 // The part of one unit that is not a whole huge page.
-uint64_t CommitMap::discard_in_unit(uint32_t number, PageRange part) {
-  if (units_[number].state == State::kNone) return 0;
+uint64_t CommitMap::discard_in_unit(uint32_t number, PageRange part, uint64_t most_pages) {
   Unit& unit = units_[number];
+  if (unit.state == State::kNone) return 0;
   const bool splits = unit.state == State::kHuge;
   if (splits) {
-    if (part.count < kLeastSplitPages) return 0;
+    if (part.count < kLeastSplitPages || part.count > most_pages) return 0;
     // Without the advice the system would make the unit one huge page again behind our back.
     advise({number * kPagesPerUnit, kPagesPerUnit}, false);
     unit.state = State::kPages;
     unit.bits.fill(~uint64_t{0});
   }
-  uint64_t present = 0;
-  for_each_word(part.first % kPagesPerUnit, part.count, [&](uint32_t word, uint64_t mask) {
-    present += static_cast<uint64_t>(std::popcount(unit.bits[word] & mask));
-    unit.bits[word] &= ~mask;
-  });
-  if (present != 0) give_back(part, splits);
+  const uint64_t pages = present(part);
+  if (pages == 0 || pages > most_pages) return 0;
+  for_each_word(part.first % kPagesPerUnit, part.count,
+                [&](uint32_t word, uint64_t mask) { unit.bits[word] &= ~mask; });
+  give_back(part, splits);
   if (std::ranges::all_of(unit.bits, [](uint64_t bits) { return bits == 0; })) unit.state = State::kNone;
-  return present;
+  return pages;
+}
+
+// Committed pages of a part of a unit that counts single pages.
+uint64_t CommitMap::present(PageRange part) const {
+  const Unit& unit = units_[part.first / kPagesPerUnit];
+  uint64_t pages = 0;
+  for_each_word(part.first % kPagesPerUnit, part.count, [&](uint32_t word, uint64_t mask) {
+    pages += static_cast<uint64_t>(std::popcount(unit.bits[word] & mask));
+  });
+  return pages;
 }
 
 uint32_t CommitMap::prefix(PageRange range) const {

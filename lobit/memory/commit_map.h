@@ -35,9 +35,10 @@ class CommitMap {
   // Commits what is missing. kOutOfMemory, with nothing counted, when the system refuses.
   Status commit(PageRange range, bool huge);
 
-  // Gives back what is committed of `range`, which nobody uses, and returns by how many bytes committed()
-  // fell. A huge page of which only a small part lies in the range stays.
-  uint64_t discard(PageRange range);
+  // Gives back what is committed of `range`, which nobody uses, as far as whole units and the parts of others
+  // fit `most` bytes, and returns by how many bytes committed() fell. A huge page of which only a small part
+  // lies in the range stays.
+  uint64_t discard(PageRange range, uint64_t most);
 
   // How many pages from range.first on are committed without a gap.
   uint32_t prefix(PageRange range) const;
@@ -58,7 +59,8 @@ class CommitMap {
   Status make_accessible(PageRange range);
   void advise(PageRange range, bool huge);
   void give_back(PageRange range, bool splits);
-  uint64_t discard_in_unit(uint32_t unit, PageRange part);
+  uint64_t present(PageRange part) const;
+  uint64_t discard_in_unit(uint32_t number, PageRange part, uint64_t most_pages);
 
   VirtualMemory* memory_ = nullptr;
   std::byte* base_ = nullptr;

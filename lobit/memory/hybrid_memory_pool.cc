@@ -94,9 +94,13 @@ struct HybridMemoryPool::State {
   ReclaimerId next_reclaimer = 1;
   std::function<bool(const OutOfMemory&)> failure_handler;
 
-  void* try_take(size_t bytes, size_t alignment, Shortage* shortage) const {
+  void* take(size_t bytes, size_t alignment, Shortage* shortage) const {
     return bytes < options.small_block_threshold ? small->allocate(bytes, alignment, shortage)
                                                  : large->allocate(bytes, alignment, shortage);
+  }
+  FreeResult give(void* pointer, size_t bytes, size_t alignment) const {
+    return bytes < options.small_block_threshold ? small->deallocate(pointer, bytes, alignment)
+                                                 : large->deallocate(pointer, bytes, alignment);
   }
   Result<void*> take_when_short(size_t bytes, size_t alignment, Shortage shortage);
   OutOfMemory describe(size_t bytes, size_t alignment) const;
@@ -126,21 +130,26 @@ const MemoryPoolOptions& HybridMemoryPool::options() const {
 
 void* HybridMemoryPool::try_allocate(size_t bytes, size_t alignment) {
   void* pointer = state_->small->allocate_fast(bytes, alignment);
-  if (pointer == nullptr) [[unlikely]] return try_allocate_slowly(bytes, alignment);
+  if (pointer == nullptr) [[unlikely]]
+    return try_allocate_slowly(bytes, alignment);
   return pointer;
 }
 
 bool HybridMemoryPool::try_deallocate(void* pointer, size_t bytes, size_t alignment) {
-  if (state_->small->deallocate_fast(pointer, bytes)) [[likely]] return true;
+  if (state_->small->deallocate_fast(pointer, bytes)) [[likely]]
+    return true;
   return try_deallocate_slowly(pointer, bytes, alignment);
 }
 
 void* HybridMemoryPool::try_allocate_slowly(size_t bytes, size_t alignment) {
-  return allocate_slowly(bytes, alignment).value_or(nullptr);
+  Shortage shortage = Shortage::kNone;
+  if (!is_valid_request(bytes, alignment)) return nullptr;
+  void* pointer = state_->take(bytes, alignment, &shortage);
+  return pointer != nullptr ? pointer : state_->take_when_short(bytes, alignment, shortage).value_or(nullptr);
 }
 
 bool HybridMemoryPool::try_deallocate_slowly(void* pointer, size_t bytes, size_t alignment) {
-  return deallocate_slowly(pointer, bytes, alignment).has_value();
+  return is_valid_request(bytes, alignment) && state_->give(pointer, bytes, alignment) == FreeResult::kFreed;
 }
 
 // The slow ways take the same arguments in the same places, so that the fast ones need no stack.
@@ -162,19 +171,20 @@ Status HybridMemoryPool::do_deallocate(void* pointer, size_t bytes, size_t align
 Result<void*> HybridMemoryPool::allocate_slowly(size_t bytes, size_t alignment) {
   if (!is_valid_request(bytes, alignment)) return fail(check_request(bytes, alignment).error());
   Shortage shortage = Shortage::kNone;
-  void* pointer = state_->try_take(bytes, alignment, &shortage);
+  void* pointer = state_->take(bytes, alignment, &shortage);
   if (pointer != nullptr) return pointer;
   return state_->take_when_short(bytes, alignment, shortage);
 }
 
 Status HybridMemoryPool::deallocate_slowly(void* pointer, size_t bytes, size_t alignment) {
   if (!is_valid_request(bytes, alignment)) return check_request(bytes, alignment);
-  const FreeResult result = bytes < state_->options.small_block_threshold
-                                ? state_->small->deallocate(pointer, bytes, alignment)
-                                : state_->large->deallocate(pointer, bytes, alignment);
+  const FreeResult result = state_->give(pointer, bytes, alignment);
   if (result == FreeResult::kFreed) {
     Status freed;
     return freed;
+  }
+  if (result == FreeResult::kNoCache) {
+    return fail(ErrorCode::kOutOfMemory, "deallocate: the system refused memory for this thread's cache");
   }
   const char* why = result == FreeResult::kForeign ? "no block of this pool begins there"
                     : result == FreeResult::kNotLive
@@ -239,9 +249,9 @@ void HybridMemoryPool::set_failure_handler(std::function<bool(const OutOfMemory&
 // emptying caches it may be.
 Result<void*> HybridMemoryPool::State::take_when_short(size_t bytes, size_t alignment, Shortage shortage) {
   small->drain();
-  if (void* pointer = try_take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
+  if (void* pointer = take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
   heap->trim(heap->lock());
-  if (void* pointer = try_take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
+  if (void* pointer = take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
 
   decltype(reclaimers) asked;
   std::function<bool(const OutOfMemory&)> handler;
@@ -252,7 +262,7 @@ Result<void*> HybridMemoryPool::State::take_when_short(size_t bytes, size_t alig
   }
   const auto again = [&]() -> void* {
     small->drain();
-    return try_take(bytes, alignment, &shortage);
+    return take(bytes, alignment, &shortage);
   };
   for (const auto& [key, reclaim] : asked) {
     try {

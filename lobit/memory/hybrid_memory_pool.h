@@ -63,8 +63,8 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
 
   const MemoryPoolOptions& options() const;
 
-  // allocate() and deallocate() for callers that count nanoseconds and need no reason: nullptr and false instead
-  // of an error.
+  // allocate() and deallocate() for callers that count nanoseconds and need no reason: nullptr and false
+  // instead of an error.
   void* try_allocate(size_t bytes, size_t alignment = kDefaultAlignment);
   bool try_deallocate(void* pointer, size_t bytes, size_t alignment = kDefaultAlignment);
 

@@ -162,7 +162,7 @@ bool PageHeap::commit(PageRange range) {
   const uint64_t room = options_.limit - commits_.committed();
   const bool huge = options_.huge_pages && commits_.missing(range, true) <= room;
   const uint64_t missing = commits_.missing(range, huge);
-  if (missing > room && discard_free(missing - room) < missing - room) {
+  if (missing > room && discard_free(missing - room, UINT64_MAX) < missing - room) {
     shortage_ = Shortage::kLimit;
     return false;
   }
@@ -213,12 +213,12 @@ Status PageHeap::warm(const Lock& lock, uint64_t bytes) {
   return {};
 }
 
-// A free run's committed pages go; it comes back into its bin.
-uint64_t PageHeap::discard_run(RunId id) {
+// A free run's committed pages go, at most so many bytes; it comes back into its bin.
+uint64_t PageHeap::discard_run(RunId id, uint64_t most) {
   Run& run = runs_[id];
   remove(id);
   const PageRange range{run.first, run.pages};
-  const uint64_t freed = commits_.discard(range);
+  const uint64_t freed = commits_.discard(range, most);
   run.prefix = commits_.prefix(range);
   insert(id);
   return freed;
@@ -226,14 +226,14 @@ uint64_t PageHeap::discard_run(RunId id) {
 
 // Long runs first: they hold whole huge pages. A run that moves from the committed to the uncommitted ones is
 // met once more there and gives nothing.
-uint64_t PageHeap::discard_free(uint64_t wanted) {
+uint64_t PageHeap::discard_free(uint64_t wanted, uint64_t most) {
   uint64_t freed = 0;
   for (Bins* bins : {&committed_, &uncommitted_}) {
     for (uint32_t bin = kBins; bin-- > 0 && freed < wanted;) {
       RunId id = bins->heads[bin];
       while (id != 0 && freed < wanted) {
         const RunId next = runs_[id].next;
-        freed += discard_run(id);
+        freed += discard_run(id, most - freed);
         id = next;
       }
     }
@@ -243,7 +243,8 @@ uint64_t PageHeap::discard_free(uint64_t wanted) {
 
 uint64_t PageHeap::trim(const Lock& /*lock*/) {
   const uint64_t committed = commits_.committed();
-  return committed > options_.keep ? discard_free(committed - options_.keep) : 0;
+  if (committed <= options_.keep) return 0;
+  return discard_free(committed - options_.keep, committed - options_.keep);
 }
 
 uint32_t PageHeap::largest_free(const Lock& /*lock*/) const {

@@ -131,8 +131,8 @@ class PageHeap {
   void drop_run(RunId id);
   void mark(const Run& run, RunId id);
   bool commit(PageRange range);
-  uint64_t discard_run(RunId id);
-  uint64_t discard_free(uint64_t wanted);
+  uint64_t discard_run(RunId id, uint64_t most);
+  uint64_t discard_free(uint64_t wanted, uint64_t most);
   RunId merge(RunId left, RunId right);
 
   VirtualMemory& memory_;

@@ -5,27 +5,25 @@
 
 namespace lobit::detail {
 
-// The calling thread's cache with `busy` set. nullptr when the system refuses memory for a new cache, or the
-// thread is ending.
-ThreadCache* SmallBlockPool::enter() {
-  ThreadCache* cache = local();
-  if (cache != nullptr && cache->enter()) return cache;
-  return enter_slowly();
+SmallBlockPool::Entry::Entry(SmallBlockPool& pool) : pool_(pool), cache_(pool.local()) {
+  if (cache_ != nullptr && cache_->enter()) return;
+  if (cache_ == nullptr) {
+    cache_ = pool.find_own();
+    if (cache_ == nullptr) cache_ = pool.new_cache();
+    if (cache_ == nullptr) return;
+    borrowed_ = !pool.adopt(cache_);
+  }
+  while (!cache_->enter_slowly()) {
+    cache_->leave();
+    // Whoever paused it holds the lock until it is done.
+    const std::lock_guard wait(pool.caches_mutex_);
+  }
 }
 
-ThreadCache* SmallBlockPool::enter_slowly() {
-  ThreadCache* cache = local();
-  if (cache == nullptr) {
-    cache = find_own();
-    if (cache == nullptr) cache = new_cache();
-    if (cache == nullptr || !adopt(cache)) return nullptr;
-  }
-  while (!cache->enter_slowly()) {
-    cache->leave();
-    // Whoever paused it holds the lock until it is done.
-    const std::lock_guard wait(caches_mutex_);
-  }
-  return cache;
+SmallBlockPool::Entry::~Entry() {
+  if (cache_ == nullptr) return;
+  cache_->leave();
+  if (borrowed_) pool_.retire(cache_);
 }
 
 ThreadCache* SmallBlockPool::new_cache() {

@@ -41,7 +41,8 @@ SmallBlockPool::~SmallBlockPool() {
 }
 
 void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortage) {
-  ThreadCache* cache = enter();
+  const Entry entry(*this);
+  ThreadCache* cache = entry.cache();
   if (cache == nullptr) {
     *shortage = Shortage::kSystem;
     return nullptr;
@@ -50,19 +51,19 @@ void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
   void* pointer = is_class(rounded, alignment) ? take_block(cache, size_class_of(rounded), shortage)
                                                : take_run(cache, bytes, alignment, shortage);
   if (pointer != nullptr) cache->change.allocated(bytes);
-  cache->leave();
   return pointer;
 }
 
 FreeResult SmallBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
   Slab* slab = slab_of(pointer);
   const RunId run = slab == nullptr ? heap_.run_at(heap_.page_of(pointer)) : 0;
-  ThreadCache* cache = slab == nullptr && run == 0 ? nullptr : enter();
-  if (cache == nullptr) return FreeResult::kForeign;
+  if (slab == nullptr && run == 0) return FreeResult::kForeign;
+  const Entry entry(*this);
+  ThreadCache* cache = entry.cache();
+  if (cache == nullptr) return FreeResult::kNoCache;
   const FreeResult result = slab != nullptr ? free_block(cache, *slab, pointer, bytes, alignment)
                                             : free_run(cache, run, pointer, bytes, alignment);
   if (result == FreeResult::kFreed) cache->change.freed(bytes);
-  cache->leave();
   return result;
 }
 

@@ -23,6 +23,7 @@ enum class FreeResult : uint8_t {
   kForeign,    // no block of this pool begins there
   kNotLive,    // the block is free already
   kWrongSize,  // the block was asked for with other bytes or another alignment
+  kNoCache,    // the system refused memory for the calling thread's cache
 };
 
 class SmallBlockPool final : private CacheOwner {
@@ -61,8 +62,21 @@ class SmallBlockPool final : private CacheOwner {
   static constexpr uint64_t bit_of(uint32_t block) { return uint64_t{1} << (block % 64); }
 
   // Caches.
-  ThreadCache* enter();
-  ThreadCache* enter_slowly();
+  // The calling thread's cache while it is worked on; no cache when the system refuses memory for a new one.
+  // A thread that is ending borrows one for the call.
+  class Entry {
+   public:
+    explicit Entry(SmallBlockPool& pool);
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+    ~Entry();
+    ThreadCache* cache() const { return cache_; }
+
+   private:
+    SmallBlockPool& pool_;
+    ThreadCache* cache_;
+    bool borrowed_ = false;
+  };
   ThreadCache* new_cache();
   void retire(ThreadCache* cache) override;
   void drain_cache(ThreadCache* cache);

@@ -10,7 +10,7 @@ import time
 
 from support import KIB, PROGRAM, CliTest, f32_bytes, lobit, main, weights, write_gguf, write_safetensors
 
-COMMANDS = ("convert", "inspect", "verify", "synth")
+COMMANDS = ("convert", "inspect", "verify", "synth", "devices")
 # A title for the terminal, a colour, a line that overwrites another, a tag, text from right to left.
 HOSTILE = "a\x1b]0;owned\x07\x1b[31m\r\n<script>alert(1)</script>\u202e\x9b&\"'"
 
@@ -104,6 +104,7 @@ class Json(CliTest):
         self.assertEqual(self.json("inspect", self.path("m.gguf"))["schema"], "lobit.inspect.v1")
         verified = self.json("verify", self.path("m.gguf"), self.path("o.gguf"), code=1)
         self.assertEqual(verified["schema"], "lobit.verify.v1")
+        self.assertEqual(self.json("devices", "--no-measure")["schema"], "lobit.devices.v1")
 
     def test_errors_are_json_too(self):
         absent, out = self.path("absent.gguf"), self.path("o.gguf")
@@ -237,6 +238,7 @@ class Outputs(CliTest):
         yield ("convert", source, "-o", self.path("o.gguf"), "--to", "q8_0", "--overwrite")
         yield ("verify", source, source, "--json")
         yield ("synth", "-o", self.path("s.gguf"), "--size", "1MiB", "--overwrite")
+        yield ("devices", "--no-measure")
 
     def test_a_full_device_is_a_failure(self):
         for args in self.commands():

@@ -1,0 +1,23 @@
+// The MLX backend of builds that have none: it has no devices, and every call says why.
+#include "lobit/device/backend_internal.h"
+
+namespace lobit::detail {
+namespace {
+
+std::vector<Device> devices() {
+  return {};
+}
+
+Result<Backend*> absent(Device device) {
+  return absent_backend(device, "MLX", "LOBIT_MLX");
+}
+
+Result<DeviceCapabilities> absent_capabilities(Device device, Bandwidth /*bandwidth*/) {
+  return absent_backend(device, "MLX", "LOBIT_MLX");
+}
+
+}  // namespace
+
+const BackendKind kMlxKind = {DeviceKind::kMlx, devices, absent, absent_capabilities};
+
+}  // namespace lobit::detail

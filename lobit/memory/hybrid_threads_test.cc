@@ -1,0 +1,187 @@
+// The pool under many threads, and threads that come and go.
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "lobit/base/test_support.h"
+#include "lobit/memory/hybrid_memory_pool.h"
+
+namespace lobit {
+namespace {
+
+constexpr size_t kKiB = 1024;
+constexpr size_t kMiB = 1024 * kKiB;
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed * 2 + 1) {}
+  uint64_t below(uint64_t n) {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return (state_ >> 33) % n;
+  }
+
+ private:
+  uint64_t state_;
+};
+
+struct Block {
+  unsigned char* data = nullptr;
+  size_t bytes = 0;
+};
+
+// Slots that threads swap blocks through, so that most are freed by another thread than allocated them.
+void churn(HybridMemoryPool& pool, std::vector<std::atomic<Block*>>& slots, uint64_t seed, int steps,
+           std::atomic<int>* errors) {
+  Random random(seed);
+  for (int step = 0; step < steps; ++step) {
+    const size_t bytes = 1 + random.below(uint64_t{1} << (4 + random.below(18)));
+    const auto got = pool.allocate(bytes);
+    Block* mine = nullptr;
+    if (got) {
+      mine = new Block{static_cast<unsigned char*>(*got), bytes};
+      mine->data[0] = static_cast<unsigned char>(bytes);
+      mine->data[bytes - 1] = static_cast<unsigned char>(bytes);
+    } else if (got.error().code != ErrorCode::kLimit) {
+      ++*errors;
+    }
+    Block* other = slots[random.below(slots.size())].exchange(mine);
+    if (other == nullptr) continue;
+    const auto expected = static_cast<unsigned char>(other->bytes);
+    if (other->data[0] != expected || other->data[other->bytes - 1] != expected) ++*errors;
+    if (!pool.deallocate(other->data, other->bytes)) ++*errors;
+    delete other;
+  }
+}
+
+TEST(HybridMemoryPoolThreads, MixedWorkKeepsBlocksCountsAndLimit) {
+  const auto pool = HybridMemoryPool::create({.limit = 48 * kMiB}).value();
+  std::vector<std::atomic<Block*>> slots(300);
+  std::atomic<int> errors{0};
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  for (uint64_t i = 0; i < 16; ++i) threads.emplace_back([&, i] { churn(*pool, slots, i, 2000, &errors); });
+  std::thread watcher([&] {
+    while (!done) {
+      if (pool->usage().committed > 48 * kMiB) ++errors;
+      pool->trim();
+    }
+  });
+  for (std::thread& thread : threads) thread.join();
+  done = true;
+  watcher.join();
+  EXPECT_EQ(errors, 0);
+  uint64_t live = 0;
+  uint64_t blocks = 0;
+  for (const std::atomic<Block*>& slot : slots) {
+    if (slot.load() == nullptr) continue;
+    live += slot.load()->bytes;
+    ++blocks;
+  }
+  const MemoryUsage usage = pool->usage();
+  EXPECT_EQ(usage.allocated, live);
+  EXPECT_EQ(usage.allocations - usage.deallocations, blocks);
+  EXPECT_LE(usage.peak_committed, 48 * kMiB);
+  for (const std::atomic<Block*>& slot : slots) {
+    if (slot.load() == nullptr) continue;
+    ASSERT_THAT(pool->deallocate(slot.load()->data, slot.load()->bytes), is_ok());
+    delete slot.load();
+  }
+  pool->trim();
+  EXPECT_EQ(pool->usage().used, 0u);
+  EXPECT_EQ(pool->usage().committed, 0u);
+}
+
+TEST(HybridMemoryPoolThreads, BlocksMayBeFreedByOtherThreads) {
+  const auto pool = HybridMemoryPool::create().value();
+  std::vector<void*> blocks;
+  for (size_t i = 0; i < 10'000; ++i) blocks.push_back(pool->allocate(64 + i % 3000).value());
+  std::thread([&] {
+    for (size_t i = 0; i < 10'000; ++i) ASSERT_THAT(pool->deallocate(blocks[i], 64 + i % 3000), is_ok());
+    for (size_t i = 0; i < 10'000; i += 97) {
+      ASSERT_THAT(pool->deallocate(blocks[i], 64 + i % 3000), fails_with(ErrorCode::kInvalidArgument));
+    }
+  }).join();
+  // Nor does their own thread free them again.
+  EXPECT_THAT(pool->deallocate(blocks[0], 64), fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_EQ(pool->usage().allocated, 0u);
+  EXPECT_EQ(pool->usage().used, 0u);
+  pool->trim();
+  EXPECT_EQ(pool->usage().committed, 0u);
+}
+
+TEST(HybridMemoryPoolThreads, WhatAnEndedThreadLeftServesTheNextOne) {
+  const auto pool = HybridMemoryPool::create().value();
+  void* left = nullptr;
+  uint64_t committed = 0;
+  for (int round = 0; round < 50; ++round) {
+    std::thread([&] {
+      std::vector<void*> blocks;
+      for (int i = 0; i < 1000; ++i) blocks.push_back(pool->allocate(1000).value());
+      for (void* block : blocks) ASSERT_THAT(pool->deallocate(block, 1000), is_ok());
+      if (left == nullptr) left = pool->allocate(1000).value();
+    }).join();
+    if (round == 0) committed = pool->usage().committed;
+    ASSERT_EQ(pool->usage().committed, committed);
+  }
+  EXPECT_EQ(pool->usage().allocated, 1000u);
+  EXPECT_THAT(pool->deallocate(left, 1000), is_ok());
+}
+
+TEST(HybridMemoryPoolThreads, ThreadsMayOutliveThePool) {
+  auto pool = HybridMemoryPool::create().value();
+  std::atomic<int> stage{0};
+  std::thread thread([&] {
+    void* block = pool->allocate(100).value();
+    ASSERT_THAT(pool->deallocate(block, 100), is_ok());
+    stage = 1;
+    while (stage != 2) std::this_thread::yield();
+    // Another pool, while this thread still remembers its cache of the first.
+    const auto next = HybridMemoryPool::create().value();
+    ASSERT_THAT(next->allocate(100), is_ok());
+  });
+  while (stage != 1) std::this_thread::yield();
+  pool.reset();
+  stage = 2;
+  thread.join();
+}
+
+TEST(HybridMemoryPoolThreads, ManyPoolsAtOnceEachHaveTheirCaches) {
+  std::vector<std::unique_ptr<HybridMemoryPool>> pools;
+  for (int i = 0; i < 100; ++i) pools.push_back(HybridMemoryPool::create({.limit = 4 * kMiB}).value());
+  std::vector<std::vector<void*>> blocks(pools.size());
+  for (int round = 0; round < 20; ++round) {
+    for (size_t i = 0; i < pools.size(); ++i) blocks[i].push_back(pools[i]->allocate(200).value());
+  }
+  for (size_t i = 0; i < pools.size(); ++i) {
+    EXPECT_EQ(pools[i]->usage().allocated, 20 * 200u);
+    EXPECT_THAT(pools[(i + 1) % pools.size()]->deallocate(blocks[i][0], 200),
+                fails_with(ErrorCode::kInvalidArgument));
+    for (void* block : blocks[i]) ASSERT_THAT(pools[i]->deallocate(block, 200), is_ok());
+  }
+}
+
+// A thread-local object whose destructor uses the pool after the thread's cache has gone.
+struct LateUser {
+  HybridMemoryPool* pool = nullptr;
+  void* block = nullptr;
+  std::atomic<int>* freed = nullptr;
+  ~LateUser() {
+    if (pool != nullptr && pool->deallocate(block, 100)) ++*freed;
+  }
+};
+
+TEST(HybridMemoryPoolThreads, AnEndingThreadMayStillFree) {
+  const auto pool = HybridMemoryPool::create().value();
+  std::atomic<int> freed{0};
+  std::thread([&] {
+    static thread_local LateUser user;
+    user.pool = pool.get();
+    user.freed = &freed;
+    user.block = pool->allocate(100).value();
+  }).join();
+  EXPECT_EQ(freed, 1);
+  EXPECT_EQ(pool->usage().allocated, 0u);
+}
+
+}  // namespace
+}  // namespace lobit
