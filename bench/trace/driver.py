@@ -96,8 +96,9 @@ class Case:
                 raise contestants.Failure(NO_TRIM)
             return 1e3 * self.memory[name]["trim"]
 
-        rows = [self.row(f"{self.name}, {label.format(wait=self.wait)}", "resident memory", "multiples of the live bytes",
-                         lambda name, figure=figure: ratio(name, figure)) for label, figure in RATIOS]
+        rows = [self.row(f"{self.name}, {label.format(wait=self.wait)}", "resident memory",
+                         "multiples of the live bytes", lambda name, figure=figure: ratio(name, figure))
+                for label, figure in RATIOS]
         return rows + [self.row(self.name, "time of trim", "ms", trim, goal=None)]
 
 
