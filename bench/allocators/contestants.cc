@@ -10,12 +10,6 @@
 namespace lobit::bench {
 namespace {
 
-std::unique_ptr<OurResource> make_resource() {
-  auto made = OurResource::create();
-  LOBIT_CHECK(made.has_value());
-  return std::move(*made);
-}
-
 // A function of whichever malloc is loaded, or nullptr.
 template <class Function>
 Function* symbol(const char* name) {
@@ -26,7 +20,11 @@ using Mallctl = int(const char*, void*, size_t*, void*, size_t);
 
 }  // namespace
 
-Ours::Ours() : resource_(make_resource()) {}
+std::unique_ptr<OurResource> make_our_resource() {
+  auto made = OurResource::create();
+  LOBIT_CHECK(made.has_value());
+  return std::move(*made);
+}
 
 std::string_view loaded_malloc() {
   if (symbol<void>("mi_collect") != nullptr) return "mimalloc";

@@ -26,7 +26,8 @@ using OurResource = HybridMemoryPool;
 inline constexpr std::string_view kOurName = "HybridMemoryPool";
 
 // Every name with which visit_contestant() can be called.
-inline constexpr std::string_view kContestantNames = "ours malloc pmr-sync pmr-unsync free-list";
+inline constexpr std::string_view kContestantNames =
+    "ours ours-as-resource malloc pmr-sync pmr-unsync free-list";
 
 // Whose malloc this process uses: "glibc", "mimalloc", "jemalloc" or "tcmalloc".
 std::string_view loaded_malloc();
@@ -39,11 +40,33 @@ void trim_malloc();
   std::exit(3);
 }
 
+std::unique_ptr<OurResource> make_our_resource();
+
+// The interface of pointers.
 class Ours {
  public:
   static constexpr bool kThreadSafe = true;
-  Ours();
+  void* allocate(size_t bytes) {
+    void* const block = resource_->try_allocate(bytes);
+    if (block == nullptr) out_of_memory(bytes);
+    return block;
+  }
+  void deallocate(void* block, size_t bytes) {
+    if (!resource_->try_deallocate(block, bytes)) std::abort();
+  }
+  bool trim() {
+    resource_->trim();
+    return true;
+  }
 
+ private:
+  std::unique_ptr<OurResource> resource_ = make_our_resource();
+};
+
+// The interface that all resources share.
+class OursAsResource {
+ public:
+  static constexpr bool kThreadSafe = true;
   void* allocate(size_t bytes) {
     const Result<void*> block = resource_->allocate(bytes);
     if (!block) out_of_memory(bytes);
@@ -58,7 +81,7 @@ class Ours {
   }
 
  private:
-  std::unique_ptr<OurResource> resource_;
+  std::unique_ptr<MemoryResource> resource_ = make_our_resource();
 };
 
 class Malloc {
@@ -117,6 +140,7 @@ bool visit_contestant(std::string_view name, Visitor&& visitor) {
     return true;
   };
   if (name == "ours") return visit(std::make_unique<Ours>());
+  if (name == "ours-as-resource") return visit(std::make_unique<OursAsResource>());
   if (name == "malloc") return visit(std::make_unique<Malloc>());
   if (name == "pmr-sync") return visit(std::make_unique<PmrPool<std::pmr::synchronized_pool_resource>>());
   if (name == "pmr-unsync") return visit(std::make_unique<PmrPool<std::pmr::unsynchronized_pool_resource>>());

@@ -31,7 +31,9 @@ CONTESTANTS = [
     Contestant("pmr sync", "pmr-sync"),
     Contestant("pmr unsync", "pmr-unsync"),
 ]
-# No allocator: a list of free blocks of one size for one thread, which shows what can be reached.
+# What else the tables of the allocators show: ours by the interface that all resources share, and no allocator
+# at all: a list of free blocks of one size for one thread, which shows what can be reached.
+AS_RESOURCE = Contestant("as resource", "ours-as-resource")
 FREE_LIST = Contestant("free list", "free-list")
 
 

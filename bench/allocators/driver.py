@@ -17,6 +17,7 @@ QUICK_LIVE_BYTES = 1 << 28
 LIVE_BLOCKS = 1000
 LIVE_LARGE_BLOCKS = 256
 GOAL = 1.1
+EXTRAS = [contestants.AS_RESOURCE, contestants.FREE_LIST]
 
 
 def size_name(size):
@@ -65,7 +66,7 @@ class Case:
     def row(self, metric, summary):
         values = {name: None if name in self.reasons else summary(samples)
                   for name, samples in self.samples.items()}
-        limits = {contestants.FREE_LIST.name: values.pop(contestants.FREE_LIST.name)}
+        limits = {extra.name: values.pop(extra.name) for extra in EXTRAS}
         row = common.make_row("allocators", self.name, metric, "ns", "lower", values.pop("ours"), values, limits,
                               self.reasons)
         return row | {"goal": GOAL}
@@ -73,7 +74,7 @@ class Case:
 
 def run(options):
     program = common.build("lobit_bench_allocators") / "bench" / "lobit_bench_allocators"
-    field = [*contestants.CONTESTANTS, contestants.FREE_LIST]
+    field = [*contestants.CONTESTANTS, *EXTRAS]
     rounds = 1 if options.quick else 3
     sampling = ("--samples", 3, "--sample-seconds", 0.002) if options.quick else \
         ("--samples", 7, "--sample-seconds", 0.01)
