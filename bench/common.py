@@ -91,6 +91,20 @@ def machine(extra):
     }
 
 
+def available_memory():
+    """Bytes that programs can still take without swapping: of the machine, or of the group that limits us."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    available = int(next(l for l in lines if l.startswith("MemAvailable")).split()[1]) * 1024
+    for limit, used in (("memory.max", "memory.current"),
+                        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:
+            numbers = [int(Path("/sys/fs/cgroup", name).read_text()) for name in (limit, used)]
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        available = min(available, numbers[0] - numbers[1])
+    return available
+
+
 def commit():
     """The commit that was measured, "+changes" added when the tree differs from it."""
     changed = text_of("git", "status", "--porcelain", "--untracked-files=no")
@@ -122,22 +136,43 @@ def ratio(row, other):
 def number(value):
     if value is None:
         return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 10 else f"{value:.3f}"
+
+
+def best_peer(row):
+    """(name, value) of the best peer that was measured, or (None, None)."""
+    known = {name: value for name, value in row["peers"].items() if value is not None}
+    if not known:
+        return None, None
+    name = (max if row["better"] == "higher" else min)(known, key=known.get)
+    return name, known[name]
+
+
+def times_text(row, other):
+    times = ratio(row, other)
+    return "-" if times is None else f"{times:.2f}x"
 
 
 def cells(rows):
-    """One table of the rows of a metric: its header and its lines, as text."""
+    """One table of the rows of a metric: its header and its lines, as text.
+
+    Few peers have a ratio each; of many, the best one has it.
+    """
     peers = list(dict.fromkeys(name for row in rows for name in row["peers"]))
     limits = list(dict.fromkeys(name for row in rows for name in row["limits"]))
-    header = ["case", "ours"]
-    header += [cell for name in peers + limits for cell in (name, "ratio")]
+    many = len(peers) > 3
+    with_ratio = limits if many else peers + limits
+    header = ["case", "ours"] + (["best peer", "ratio", *peers] if many else [])
+    header += [cell for name in with_ratio for cell in (name, "ratio")]
     lines = []
     for row in rows:
         line = [row["case"], number(row["ours"])]
-        for name in peers + limits:
+        if many:
+            name, value = best_peer(row)
+            line += [name or "-", times_text(row, value), *(number(row["peers"].get(name)) for name in peers)]
+        for name in with_ratio:
             value = {**row["peers"], **row["limits"]}.get(name)
-            times = ratio(row, value)
-            line += [number(value), "-" if times is None else f"{times:.2f}x"]
+            line += [number(value), times_text(row, value)]
         lines.append(line)
     return header, lines
 
@@ -153,8 +188,19 @@ def tables(rows):
     ]
 
 
+def goal_notes(rows):
+    """How many rows of each table that has a goal reach it: at most `goal` times worse than the best peer."""
+    counts = {}
+    for row in rows:
+        times = ratio(row, best_peer(row)[1]) if "goal" in row else None
+        if times is not None:
+            counts.setdefault((row["bench"], row["metric"], row["goal"]), []).append(times * row["goal"] >= 1)
+    return [f"{bench}, {metric}: within {goal}x of the best peer in {sum(reached)} of {len(reached)} rows"
+            for (bench, metric, goal), reached in counts.items()]
+
+
 def notes(rows):
-    """What the numbers do not say: absent values with reasons, and bytes that differ from the peer's."""
+    """What the numbers do not say: goals, absent values with reasons, and bytes that differ from the peer's."""
     found = {}
     for row in rows:
         for name, reason in row.get("reasons", {}).items():
@@ -165,7 +211,7 @@ def notes(rows):
     def listed(cases):
         return ", ".join(cases) if len(cases) <= 4 else f"{len(cases)} cases: {cases[0]}, ..."
 
-    return [f"{note} ({listed(list(dict.fromkeys(cases)))})" for note, cases in found.items()]
+    return goal_notes(rows) + [f"{note} ({listed(list(dict.fromkeys(cases)))})" for note, cases in found.items()]
 
 
 def print_tables(rows):

@@ -4,10 +4,14 @@ import argparse
 import sys
 
 from bench import common
+from bench.allocators import driver as allocators
 from bench.files import driver as files
 from bench.kernels import driver as kernels
+from bench.pools import driver as pools
+from bench.trace import driver as trace
 
-BENCHES = {"kernels": kernels, "files": files}
+BENCHES = {"kernels": kernels, "files": files, "allocators": allocators, "trace": trace,
+           "pools": pools}
 
 
 def parse():
@@ -17,7 +21,7 @@ def parse():
         description=f"Measures lobit against its peers and the machine's limits.\n\nbenchmarks:\n{listing}\n"
                     "  all       every one of them")
     parser.add_argument("name", choices=[*BENCHES, "all"], metavar="NAME")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and a smaller model")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, a smaller model, fewer requests")
     parser.add_argument("--json", metavar="FILE", help="write {machine, commit, rows}")
     parser.add_argument("--html", metavar="FILE", help="write the tables as one page")
     parser.add_argument("--only", default="", metavar="PART", help="only cases whose name holds PART")
@@ -25,6 +29,11 @@ def parse():
     parser.add_argument("--dir", default=str(common.BUILD), metavar="FOLDER",
                         help="files: where the models lie while it runs, about 6 GB on a disk")
     parser.add_argument("--lobit", metavar="PROGRAM", help="files: measure this program instead of the tree's")
+    parser.add_argument("--wait", type=float, metavar="SECONDS",
+                        help="trace: how long after a trim the memory is looked at again")
+    parser.add_argument("--from-trace", default="", metavar="FILE", help="trace: replay a recorded one instead")
+    parser.add_argument("--write-trace", default="", metavar="FILE",
+                        help="trace: write the one that --only chooses, and measure nothing")
     return parser.parse_args()
 
 
