@@ -1,6 +1,7 @@
 // BlockCounts: what the pools of a device have handed out, told by their caches from time to time.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -52,8 +53,10 @@ struct BlockCounts {
     raise_most(bytes.load(std::memory_order_relaxed) + now);
   }
 
-  int64_t live() const {
-    return bytes.load(std::memory_order_relaxed) + large_bytes.load(std::memory_order_relaxed);
+  // What one thread freed for another may be seen before it is seen allocated.
+  uint64_t live() const {
+    const int64_t sum = bytes.load(std::memory_order_relaxed) + large_bytes.load(std::memory_order_relaxed);
+    return static_cast<uint64_t>(std::max<int64_t>(sum, 0));
   }
 
  private:

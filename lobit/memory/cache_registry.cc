@@ -1,6 +1,7 @@
 #include "lobit/memory/cache_registry.h"
 
 #include <mutex>
+#include <new>
 #include <unordered_map>
 #include <vector>
 
@@ -74,7 +75,11 @@ bool CacheOwner::adopt(ThreadCache* cache) {
       const std::lock_guard lock(registry().mutex);
       std::erase_if(caches, [](const LocalEntry& e) { return !registry().owners.contains(e.serial); });
     }
-    caches.push_back(entry);
+    try {
+      caches.push_back(entry);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
   }
   local_entries[slot_] = entry;
   return true;

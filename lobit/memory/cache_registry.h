@@ -23,7 +23,7 @@ class CacheOwner {
   ThreadCache* local() const;
 
  protected:
-  // Remembers the calling thread's cache. False when the thread is ending and can own none.
+  // Remembers the calling thread's cache. False when it cannot: the thread is ending, or memory is short.
   bool adopt(ThreadCache* cache);
   // A cache of this pool that the calling thread has though the table lost it, or nullptr.
   ThreadCache* find_own() const;

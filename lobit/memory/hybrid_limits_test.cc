@@ -68,7 +68,8 @@ TEST(HybridMemoryPool, EachPoolKeepsItsOwnMaximum) {
   const Buffer large = Buffer::allocate(*pool, 4 * kMiB).value();
   const auto more = Buffer::allocate(*pool, kMiB);
   ASSERT_THAT(more, fails_with(ErrorCode::kLimit));
-  EXPECT_NE(more.error().message.find("the large pool may hold 4194304 bytes"), std::string::npos);
+  EXPECT_NE(more.error().message.find("the large pool may hold 4194304 bytes and holds 4194304"),
+            std::string::npos);
   const Buffer small = Buffer::allocate(*pool, 900 * kKiB).value();
   const auto too_much = Buffer::allocate(*pool, 200 * kKiB);
   ASSERT_THAT(too_much, fails_with(ErrorCode::kLimit));
@@ -232,6 +233,28 @@ TEST(HybridMemoryPool, SaysWhatFragmentsItsMemory) {
   // Two pieces in different places serve one block all the same: their pages move, the addresses do not
   // matter.
   EXPECT_THAT(pool->allocate(2 * kMiB), is_ok());
+}
+
+TEST(HybridMemoryPool, InitialSizesThatCannotBeAreRefused) {
+  EXPECT_THAT(HybridMemoryPool::create({.small = {.initial = uint64_t{16} << 40}}),
+              fails_with(ErrorCode::kOutOfMemory));
+  EXPECT_THAT(HybridMemoryPool::create({.large = {.initial = kNoLimit}}),
+              fails_with(ErrorCode::kOutOfMemory));
+}
+
+TEST(HybridMemoryPool, TheCodeSaysWhoseLimitItWas) {
+  EXPECT_THAT(make_pool({.limit = 64 * kMiB})->allocate(size_t{2} << 30), fails_with(ErrorCode::kLimit));
+  EXPECT_THAT(make_pool()->allocate(SIZE_MAX), fails_with(ErrorCode::kOutOfMemory));
+}
+
+TEST(HybridMemoryPool, WhatAChosenRunHoldsElsewhereMakesRoomForItself) {
+  const auto pool = make_pool({.limit = 8 * kMiB, .huge_pages = HugePages::kNever});
+  const Buffer first = Buffer::allocate(*pool, 4 * kKiB).value();
+  Buffer large = Buffer::allocate(*pool, 7 * kMiB).value();
+  pool->add_reclaimer(
+      {.priority = 0, .reclaim = [&](const OutOfMemory&) { static_cast<void>(large.free()); }});
+  // Aligned, the block begins behind what the freed one had committed.
+  EXPECT_THAT(pool->allocate(7 * kMiB + kMiB / 2, kMiB), is_ok());
 }
 
 // A script that meets every kind of system call.

@@ -1,11 +1,9 @@
 #include "lobit/memory/hybrid_memory_pool.h"
 
 #include <algorithm>
-#include <bit>
 #include <map>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -34,19 +32,6 @@ uint64_t wanted_addresses(const MemoryPoolOptions& options) {
   const uint64_t most = options.limit == kNoLimit ? physical : options.limit;
   const uint64_t wanted = std::max(std::min(most, kMostReserved / 4) * 4, uint64_t{1} << 30);
   return wanted / kHugePageBytes * kHugePageBytes;
-}
-
-// A process whose address space is limited gets what there is.
-Result<std::unique_ptr<PageHeap>> reserve_heap(VirtualMemory& memory, const MemoryPoolOptions& options) {
-  detail::PageHeapOptions heap{.reserve_bytes = wanted_addresses(options),
-                               .limit = options.limit,
-                               .keep = options.small.initial + options.large.initial,
-                               .huge_pages = options.huge_pages == HugePages::kWhereTheyFit};
-  while (true) {
-    auto created = PageHeap::create(memory, heap);
-    if (created || heap.reserve_bytes <= kLeastReserved) return created;
-    heap.reserve_bytes = heap.reserve_bytes / 2 / kHugePageBytes * kHugePageBytes;
-  }
 }
 
 Status check_options(const MemoryPoolOptions& o) {
@@ -106,6 +91,7 @@ struct HybridMemoryPool::State {
     small->publish_own();
     return large->deallocate(pointer, bytes, alignment);
   }
+  Status reserve(VirtualMemory& memory);
   Result<void*> take_when_short(size_t bytes, size_t alignment, Shortage shortage);
   OutOfMemory describe(size_t bytes, size_t alignment) const;
   Error out_of_memory(const OutOfMemory& what, Shortage shortage) const;
@@ -116,13 +102,35 @@ Result<std::unique_ptr<HybridMemoryPool>> HybridMemoryPool::create(const MemoryP
   LOBIT_RETURN_IF_ERROR(check_options(options));
   auto state = std::make_unique<State>();
   state->options = options;
-  LOBIT_TRY(state->heap, reserve_heap(memory, options));
-  LOBIT_TRY(state->small, SmallBlockPool::create(memory, *state->heap, state->counts, options.small.max));
+  LOBIT_RETURN_IF_ERROR(state->reserve(memory));
   state->large = std::make_unique<LargeBlockPool>(*state->heap, state->counts, options.large.max);
   if (const uint64_t initial = options.small.initial + options.large.initial; initial != 0) {
     LOBIT_RETURN_IF_ERROR(state->heap->warm(state->heap->lock(), initial));
   }
   return std::unique_ptr<HybridMemoryPool>(new HybridMemoryPool(std::move(state)));
+}
+
+// A process whose address space is limited gets what there is.
+Status HybridMemoryPool::State::reserve(VirtualMemory& memory) {
+  detail::PageHeapOptions wanted{.reserve_bytes = wanted_addresses(options),
+                                 .limit = options.limit,
+                                 .keep = options.small.initial + options.large.initial,
+                                 .huge_pages = options.huge_pages == HugePages::kWhereTheyFit};
+  while (true) {
+    auto new_heap = PageHeap::create(memory, wanted);
+    if (new_heap) {
+      auto new_small = SmallBlockPool::create(memory, **new_heap, counts, options.small.max);
+      if (new_small) {
+        heap = std::move(*new_heap);
+        small = std::move(*new_small);
+        return {};
+      }
+      if (wanted.reserve_bytes <= kLeastReserved) return fail(std::move(new_small).error());
+    } else if (wanted.reserve_bytes <= kLeastReserved) {
+      return fail(std::move(new_heap).error());
+    }
+    wanted.reserve_bytes = wanted.reserve_bytes / 2 / kHugePageBytes * kHugePageBytes;
+  }
 }
 
 HybridMemoryPool::HybridMemoryPool(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -208,7 +216,7 @@ MemoryUsage HybridMemoryPool::do_usage() const {
   MemoryUsage usage;
   usage.used = state_->small->publish_all() + state_->large->held_bytes();
   const detail::BlockCounts& counts = state_->counts;
-  usage.allocated = static_cast<uint64_t>(counts.live());
+  usage.allocated = counts.live();
   usage.peak_allocated = static_cast<uint64_t>(counts.most_bytes.load(std::memory_order_relaxed));
   usage.allocations = counts.allocations.load(std::memory_order_relaxed) +
                       counts.large_allocations.load(std::memory_order_relaxed);
@@ -221,7 +229,8 @@ MemoryUsage HybridMemoryPool::do_usage() const {
 }
 
 uint64_t HybridMemoryPool::metadata_bytes() const {
-  return state_->heap->metadata_bytes(state_->heap->lock()) + state_->small->metadata_bytes();
+  const uint64_t small = state_->small->metadata_bytes();
+  return small + state_->heap->metadata_bytes(state_->heap->lock());
 }
 
 uint64_t HybridMemoryPool::largest_free_block() const {
@@ -295,34 +304,31 @@ OutOfMemory HybridMemoryPool::State::describe(size_t bytes, size_t alignment) co
           .alignment = alignment,
           .limit = options.limit,
           .committed = heap->committed(lock),
-          .allocated = static_cast<uint64_t>(counts.live()),
+          .allocated = counts.live(),
           .free_bytes = free.bytes,
           .largest_free_block = free.largest,
           .free_blocks = free.runs};
 }
 
 Error HybridMemoryPool::State::out_of_memory(const OutOfMemory& what, Shortage shortage) const {
-  ErrorCode code = ErrorCode::kLimit;
+  ErrorCode code = ErrorCode::kOutOfMemory;
   std::string why;
   uint64_t available = what.largest_free_block;
-  switch (shortage) {
-    case Shortage::kPoolLimit: {
-      const bool is_small = what.bytes < options.small_block_threshold;
-      available = is_small ? options.small.max : options.large.max;
-      why = fmt::format("the {} pool may hold {} bytes", is_small ? "small" : "large", available);
-      break;
-    }
-    case Shortage::kAddressSpace:
-      code = ErrorCode::kOutOfMemory;
-      why = "no range of the pool's addresses is long enough";
-      break;
-    case Shortage::kSystem:
-      code = ErrorCode::kOutOfMemory;
-      why = "the system refused more";
-      break;
-    default:
-      available = what.limit - what.committed + what.free_bytes;
-      why = fmt::format("the limit is {} bytes", what.limit);
+  if (shortage == Shortage::kPoolLimit) {
+    const bool is_small = what.bytes < options.small_block_threshold;
+    const uint64_t most = is_small ? options.small.max : options.large.max;
+    const uint64_t held = is_small ? small->held_bytes() : large->held_bytes();
+    code = ErrorCode::kLimit;
+    available = most > held ? most - held : 0;
+    why = fmt::format("the {} pool may hold {} bytes and holds {}", is_small ? "small" : "large", most, held);
+  } else if (shortage == Shortage::kLimit || what.bytes > what.limit) {
+    code = ErrorCode::kLimit;
+    available = what.limit - what.committed + what.free_bytes;
+    why = fmt::format("the limit is {} bytes", what.limit);
+  } else if (shortage == Shortage::kAddressSpace) {
+    why = "no range of the pool's addresses is long enough";
+  } else {
+    why = "the system refused more";
   }
   return {
       .code = code,

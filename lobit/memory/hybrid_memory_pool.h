@@ -4,18 +4,20 @@
 // by trim(). Records lie outside the blocks, so that misuse is found in every build: freeing twice, freeing
 // what is not a block, or with the wrong size, is an error and changes nothing.
 //
-// usage() is exact, but for one figure: where threads free each other's blocks, peak_allocated may miss what
-// a thread's cache had not told the pool when the peak was.
+// usage() is exact when no other thread is inside, but for peak_allocated: with several threads it may be off
+// by what their caches had not told the pool when the peak was.
 //
-// Any thread may call anything; threads may end before or after the pool. Blocks must be freed, or never
-// touched again, before the pool goes.
+// Any thread may call anything; threads may end before or after the pool. A thread's first call, also one
+// that frees, takes about 64 KiB for its cache and is kOutOfMemory when the system refuses them. Two threads
+// that free one block at the very same moment may both succeed when one of them allocated it; every other
+// misuse is found. Blocks must be freed, or never touched again, before the pool goes. A child process after
+// fork() may not use it.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <memory>
-#include <string>
 
 #include "lobit/base/export.h"
 #include "lobit/device/cpu/virtual_memory.h"
@@ -40,7 +42,7 @@ struct MemoryPoolOptions {
   PoolSize large = {};
   size_t small_block_threshold = size_t{1} << 20;  // smaller blocks come from the small pool; 32 KiB to 1 GiB
   // Committed bytes, in the units that the system commits: a huge page counts 2 MiB as soon as any of it may
-  // be touched. The pool's own records (about 0.5 %) are not counted.
+  // be touched. The pool's own records (about 1 % of what small blocks hold) are not counted.
   uint64_t limit = kNoLimit;
   HugePages huge_pages = HugePages::kWhereTheyFit;
 };
@@ -89,7 +91,8 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
 
   // The bytes of the pool's own records.
   uint64_t metadata_bytes() const;
-  // The longest block that could be allocated without growing the pool beyond its limit.
+  // The longest block that could be allocated without growing the pool beyond its limit, but for small rests
+  // of huge pages that stay committed.
   uint64_t largest_free_block() const;
 
  private:

@@ -1,5 +1,6 @@
 // The pool under many threads, and threads that come and go.
 #include <atomic>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -88,6 +89,52 @@ TEST(HybridMemoryPoolThreads, MixedWorkKeepsBlocksCountsAndLimit) {
   }
   pool->trim();
   EXPECT_EQ(pool->usage().used, 0u);
+  EXPECT_EQ(pool->usage().committed, 0u);
+}
+
+TEST(HybridMemoryPoolThreads, LargeBlocksAndCountingGoTogether) {
+  const auto pool = HybridMemoryPool::create().value();
+  std::atomic<bool> done{false};
+  std::thread watcher([&] {
+    while (!done) {
+      if (pool->usage().allocated > 4 * kMiB + 100 || pool->metadata_bytes() == 0) std::abort();
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    void* small = pool->allocate(100).value();
+    void* large = pool->allocate(2 * kMiB).value();
+    ASSERT_THAT(pool->deallocate(large, 2 * kMiB), is_ok());
+    ASSERT_THAT(pool->deallocate(small, 100), is_ok());
+  }
+  done = true;
+  watcher.join();
+}
+
+// Single blocks handed over, so that slabs empty and are released while their last block is on its way back.
+TEST(HybridMemoryPoolThreads, SlabsMayBeReleasedWhileBlocksComeBack) {
+  const auto pool = HybridMemoryPool::create().value();
+  std::atomic<void*> slot{nullptr};
+  constexpr int kBlocks = 20'000;
+  std::thread consumer([&] {
+    for (int i = 0; i < kBlocks; ++i) {
+      void* block = nullptr;
+      while ((block = slot.exchange(nullptr)) == nullptr) std::this_thread::yield();
+      ASSERT_THAT(pool->deallocate(block, 20'000), is_ok());
+      if (i % 64 == 0) pool->trim();
+    }
+  });
+  for (int i = 0; i < kBlocks; ++i) {
+    void* block = pool->allocate(20'000).value();
+    void* expected = nullptr;
+    while (!slot.compare_exchange_weak(expected, block)) {
+      expected = nullptr;
+      std::this_thread::yield();
+    }
+    if (i % 97 == 0) pool->trim();
+  }
+  consumer.join();
+  EXPECT_EQ(pool->usage().used, 0u);
+  pool->trim();
   EXPECT_EQ(pool->usage().committed, 0u);
 }
 

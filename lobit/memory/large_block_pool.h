@@ -15,7 +15,9 @@ class LargeBlockPool {
  public:
   // `heap` and `counts` outlive the pool; the pool holds at most `most_bytes` of the heap's pages.
   LargeBlockPool(PageHeap& heap, BlockCounts& counts, uint64_t most_bytes)
-      : heap_(heap), counts_(counts), most_pages_(most_bytes / kPageBytes) {}
+      : heap_(heap),
+        counts_(counts),
+        most_pages_(most_bytes == UINT64_MAX ? most_bytes : most_bytes / kPageBytes) {}
 
   // As SmallBlockPool's.
   void* allocate(size_t bytes, size_t alignment, Shortage* shortage);

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
-#include <utility>
 
 #include "lobit/base/checked.h"
 #include "lobit/device/cpu/virtual_memory.h"
@@ -53,7 +52,7 @@ class MetadataArray {
   // Elements that may be used; any thread.
   size_t size() const { return size_.load(std::memory_order_acquire); }
   // Bytes that may have been touched.
-  size_t bytes() const { return accessible_; }
+  size_t bytes() const { return accessible_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr size_t kStepBytes = size_t{64} << 10;
@@ -61,7 +60,7 @@ class MetadataArray {
   VirtualMemory* memory_ = nullptr;
   T* data_ = nullptr;
   size_t reserved_ = 0;
-  size_t accessible_ = 0;
+  std::atomic<size_t> accessible_{0};  // written under the owner's lock
   std::atomic<size_t> size_{0};
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -48,7 +49,7 @@ Status PageHeap::reserve() {
   return {};
 }
 
-// At least the two records that a split and a merge may need.
+// The two records that a split may need.
 bool PageHeap::have_records() {
   return (unused_ != 0 && runs_[unused_].next != 0) || runs_.ensure(size_t{used_records_} + 2);
 }
@@ -123,51 +124,79 @@ RunId PageHeap::find(const Bins& bins, uint32_t pages) const {
   return 0;
 }
 
+// All runs of the request's own bin, where find() looks only at the newest.
+RunId PageHeap::search(const Bins& bins, uint32_t pages) const {
+  RunId id = bins.heads[bin_of(pages)];
+  while (id != 0 && runs_[id].pages < pages) id = runs_[id].next;
+  return id;
+}
+
 RunId PageHeap::take(const Lock& /*lock*/, uint32_t pages, uint32_t alignment) {
+  LOBIT_DCHECK(pages != 0);
   const uint64_t wanted = uint64_t{pages} + alignment - 1;
   shortage_ = Shortage::kAddressSpace;
   if (wanted > pages_) return 0;
-  RunId id = find(committed_, static_cast<uint32_t>(wanted));
-  if (id == 0) id = find(uncommitted_, static_cast<uint32_t>(wanted));
+  const auto length = static_cast<uint32_t>(wanted);
+  RunId id = find(committed_, length);
+  if (id == 0) id = find(uncommitted_, length);
+  if (id == 0) id = search(committed_, length);
+  if (id == 0) id = search(uncommitted_, length);
   if (id == 0) return 0;
-  shortage_ = Shortage::kSystem;
-  if (!have_records()) return 0;
-  remove(id);
   Run& run = runs_[id];
-  const uint32_t skipped = (alignment - run.first % alignment) % alignment;
-  const PageRange taken{run.first + skipped, pages};
-  const PageRange rest{taken.end(), run.pages - skipped - pages};
-  if (!runs_at_.ensure(size_t{taken.end()} + (rest.count != 0 ? 1 : 0)) || !slabs_at_.ensure(taken.end()) ||
-      (run.prefix < skipped + pages && !commit(taken))) {
+  const PageRange before{run.first, (alignment - run.first % alignment) % alignment};
+  const PageRange taken{before.end(), pages};
+  const PageRange after{taken.end(), run.pages - before.count - pages};
+  shortage_ = Shortage::kSystem;
+  if (!have_records() || !runs_at_.ensure(size_t{taken.end()} + (after.count != 0 ? 1 : 0)) ||
+      !slabs_at_.ensure(taken.end())) {
+    return 0;
+  }
+  remove(id);
+  const uint32_t prefix = run.prefix;
+  const bool was_committed = prefix >= before.count + pages;
+  if (!was_committed && !commit(taken, before, after)) {
+    run.prefix = commits_.prefix({run.first, run.pages});
     insert(id);
     return 0;
   }
-  const uint32_t prefix = run.prefix;
   run.prefix = pages;
   run.first = taken.first;
   run.pages = pages;
   run.state = Run::State::kTaken;
   mark(run, id);
-  if (skipped != 0) insert(new_run(taken.first - skipped, skipped, std::min(prefix, skipped)));
-  if (rest.count != 0) {
-    const uint32_t before = skipped + pages;
-    insert(new_run(rest.first, rest.count, prefix > before ? prefix - before : 0));
+  if (before.count != 0) {
+    insert(new_run(before.first, before.count, was_committed ? before.count : commits_.prefix(before)));
+  }
+  if (after.count != 0) {
+    const uint32_t rest = was_committed ? prefix - before.count - pages : commits_.prefix(after);
+    insert(new_run(after.first, after.count, rest));
   }
   shortage_ = Shortage::kNone;
   return id;
 }
 
-// Huge pages where the limit has room for them, then single pages, then what free runs still hold.
-bool PageHeap::commit(PageRange range) {
+// Huge pages where the limit has room for them, then single pages, then what free runs still hold, the rest
+// of the chosen run among them.
+bool PageHeap::commit(PageRange range, PageRange before, PageRange after) {
   const uint64_t room = options_.limit - commits_.committed();
   const bool huge = options_.huge_pages && commits_.missing(range, true) <= room;
   const uint64_t missing = commits_.missing(range, huge);
-  if (missing > room && discard_free(missing - room, UINT64_MAX) < missing - room) {
-    shortage_ = Shortage::kLimit;
-    return false;
+  if (missing > room) {
+    const uint64_t wanted = missing - room;
+    uint64_t freed = discard_free(wanted, UINT64_MAX);
+    if (freed < wanted) freed += commits_.discard(after, UINT64_MAX);
+    if (freed < wanted) freed += commits_.discard(before, UINT64_MAX);
+    if (freed < wanted || commits_.committed() + commits_.missing(range, false) > options_.limit) {
+      shortage_ = Shortage::kLimit;
+      return false;
+    }
   }
   shortage_ = Shortage::kSystem;
-  return commits_.commit(range, huge).has_value();
+  try {
+    return commits_.commit(range, huge && missing <= room).has_value();
+  } catch (const std::bad_alloc&) {  // of the error's text
+    return false;
+  }
 }
 
 void PageHeap::give(const Lock& /*lock*/, RunId id) {
@@ -202,13 +231,15 @@ RunId PageHeap::merge(RunId left, RunId right) {
 }
 
 Status PageHeap::warm(const Lock& lock, uint64_t bytes) {
-  const auto pages = static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes);
-  const RunId id = take(lock, pages, 1);
+  const uint64_t pages = bytes / kPageBytes + (bytes % kPageBytes != 0);
+  const RunId id = pages <= pages_ ? take(lock, static_cast<uint32_t>(pages), 1) : 0;
   if (id == 0) {
-    return fail(ErrorCode::kOutOfMemory, fmt::format("pool: the system refused the initial {} bytes", bytes),
+    return fail(ErrorCode::kOutOfMemory,
+                fmt::format("pool: the initial {} bytes ({} pages of {}) are not to be had", bytes, pages,
+                            kPageBytes),
                 {.required = bytes});
   }
-  memory_.populate(address(runs_[id].first), size_t{pages} * kPageBytes);
+  memory_.populate(address(runs_[id].first), static_cast<size_t>(pages) * kPageBytes);
   give(lock, id);
   return {};
 }

@@ -3,8 +3,8 @@
 // segregated bin; free runs are either committed in whole (reused first: touching fresh memory is what costs)
 // or not.
 //
-// Guarded by its mutex: calls that take a `Lock` are made with it held. run(), run_at() and slab_at() may
-// be asked without it about a page whose run the caller holds.
+// Guarded by its mutex: calls that take a `Lock` are made with it held. run(), run_at() and slab_at() may be
+// asked without it about any page; what they say of a run stands still while the caller has that run.
 #pragma once
 
 #include <array>
@@ -78,7 +78,6 @@ class PageHeap {
   Shortage shortage() const { return shortage_; }
   uint64_t committed(const Lock&) const { return commits_.committed(); }
   uint64_t peak_committed(const Lock&) const { return commits_.peak(); }
-  uint64_t free_pages(const Lock&) const { return free_pages_; }
   // The longest free run, committed or not.
   uint32_t largest_free(const Lock& lock) const;
   // Committed bytes in free runs, the number of those runs and the most such bytes in one run.
@@ -93,7 +92,7 @@ class PageHeap {
 
   // Pages.
   std::byte* address(uint32_t page) const { return base_ + size_t{page} * kPageBytes; }
-  // The page of an address, or at least page_limit() when it lies elsewhere.
+  // The page of an address; one that no run has when it lies elsewhere.
   size_t page_of(const void* pointer) const {
     return (reinterpret_cast<uintptr_t>(pointer) - reinterpret_cast<uintptr_t>(base_)) / kPageBytes;
   }
@@ -126,11 +125,12 @@ class PageHeap {
   void insert(RunId id);
   void remove(RunId id);
   RunId find(const Bins& bins, uint32_t pages) const;
+  RunId search(const Bins& bins, uint32_t pages) const;
   bool have_records();
   RunId new_run(uint32_t first, uint32_t pages, uint32_t prefix);
   void drop_run(RunId id);
   void mark(const Run& run, RunId id);
-  bool commit(PageRange range);
+  bool commit(PageRange range, PageRange before, PageRange after);
   uint64_t discard_run(RunId id, uint64_t most);
   uint64_t discard_free(uint64_t wanted, uint64_t most);
   RunId merge(RunId left, RunId right);

@@ -32,7 +32,7 @@ ThreadCache* SmallBlockPool::new_cache() {
   if (cache != nullptr) {
     idle_ = cache->next_idle;
   } else {
-    if (used_caches_ == kMaxCaches || !caches_.ensure(used_caches_ + 1)) return nullptr;
+    if (used_caches_ == most_caches_ || !caches_.ensure(used_caches_ + 1)) return nullptr;
     cache = &caches_[used_caches_++];
     cache->prepare();
   }
@@ -81,10 +81,9 @@ uint64_t SmallBlockPool::drain() {
 }
 
 void SmallBlockPool::publish_own() {
-  ThreadCache* cache = local();
-  if (cache == nullptr || !cache->change.any()) return;
+  if (local() == nullptr) return;
   const Entry entry(*this);
-  if (entry.cache() != nullptr) publish(entry.cache());
+  if (entry.cache()->change.any()) publish(entry.cache());
 }
 
 // Live blocks of a cache's slabs, as far as they were not freed by others. Runs are counted by held_bytes().
@@ -102,7 +101,9 @@ uint64_t SmallBlockPool::publish_all() {
     publish(cache);
     used += used_bytes(*cache);
   });
-  return static_cast<uint64_t>(used) + run_pages_.load(std::memory_order_relaxed) * kPageBytes;
+  used += static_cast<int64_t>(run_pages_.load(std::memory_order_relaxed) * kPageBytes);
+  // What one thread freed for another may be seen before it is seen allocated.
+  return static_cast<uint64_t>(std::max<int64_t>(used, 0));
 }
 
 }  // namespace lobit::detail

@@ -12,7 +12,6 @@ uint32_t pages_of(size_t bytes) {
   return static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes);
 }
 
-// 0 for sizes that no address space holds.
 size_t rounded_up(size_t bytes, size_t alignment) {
   return (bytes + alignment - 1) & ~(alignment - 1);
 }
@@ -29,7 +28,9 @@ Result<std::unique_ptr<SmallBlockPool>> SmallBlockPool::create(VirtualMemory& me
   std::unique_ptr<SmallBlockPool> pool(new SmallBlockPool(heap, counts, most_bytes));
   // No slab is shorter than a page.
   LOBIT_RETURN_IF_ERROR(pool->slabs_.reserve(memory, heap.options().reserve_bytes / kPageBytes / 2 + 2));
-  LOBIT_RETURN_IF_ERROR(pool->caches_.reserve(memory, kMaxCaches));
+  // As many threads as can be of use with so much memory.
+  pool->most_caches_ = std::clamp<size_t>(heap.options().reserve_bytes >> 20, kLeastCaches, kMostCaches);
+  LOBIT_RETURN_IF_ERROR(pool->caches_.reserve(memory, pool->most_caches_));
   if (!pool->slabs_.ensure(1)) {
     return fail(ErrorCode::kOutOfMemory, "pool: the system refused memory for the records of slabs");
   }
@@ -55,12 +56,13 @@ void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
 }
 
 FreeResult SmallBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
-  Slab* slab = slab_of(pointer);
-  const RunId run = slab == nullptr ? heap_.run_at(heap_.page_of(pointer)) : 0;
-  if (slab == nullptr && run == 0) return FreeResult::kForeign;
   const Entry entry(*this);
   ThreadCache* cache = entry.cache();
   if (cache == nullptr) return FreeResult::kNoCache;
+  // Looked up inside: nobody takes this thread's slabs away meanwhile.
+  Slab* slab = slab_of(pointer);
+  const RunId run = slab == nullptr ? heap_.run_at(heap_.page_of(pointer)) : 0;
+  if (slab == nullptr && run == 0) return FreeResult::kForeign;
   const FreeResult result = slab != nullptr ? free_block(cache, *slab, pointer, bytes, alignment)
                                             : free_run(cache, run, pointer, bytes, alignment);
   if (result == FreeResult::kFreed) cache->change.freed(bytes);
@@ -84,13 +86,15 @@ FreeResult SmallBlockPool::free_block(ThreadCache* cache, Slab& slab, void* poin
     return FreeResult::kWrongSize;
   const auto offset = static_cast<uint32_t>(static_cast<std::byte*>(pointer) - slab.start);
   const uint64_t product = uint64_t{offset} * slab.reciprocal;
-  if (!is_start_of_block(product, slab.reciprocal)) return FreeResult::kForeign;
   const auto block = static_cast<uint32_t>(product >> 32);
-  std::atomic<uint16_t>& asked = slab.asked[block];
-  if (asked.load(std::memory_order_relaxed) != bytes) {
-    return asked.load(std::memory_order_relaxed) == 0 ? FreeResult::kNotLive : FreeResult::kWrongSize;
+  if (!is_start_of_block(product, slab.reciprocal) || block >= kSizeClasses[slab.size_class].blocks) {
+    return FreeResult::kForeign;
   }
-  asked.store(0, std::memory_order_relaxed);
+  std::atomic<uint16_t>& asked = slab.asked[block];
+  auto found = static_cast<uint16_t>(bytes);
+  if (!asked.compare_exchange_strong(found, 0, std::memory_order_relaxed)) {
+    return found == 0 ? FreeResult::kNotLive : FreeResult::kWrongSize;
+  }
   if (slab.owner.load(std::memory_order_relaxed) != cache) {
     free_elsewhere(cache, slab, block);
     return FreeResult::kFreed;
@@ -183,11 +187,11 @@ Slab* SmallBlockPool::new_slab(ThreadCache* cache, size_t class_index, Shortage*
     unused_slab_ = slabs_[id].next;
   } else {
     id = used_slabs_++;
+    slabs_[id].id = id;  // for good: other threads may still look at a record that was released
   }
   Slab& slab = slabs_[id];
   slab.start = heap_.address(heap_.run(run).first);
   slab.run = run;
-  slab.id = id;
   slab.block_bytes = size_class.bytes;
   slab.reciprocal = size_class.reciprocal;
   slab.size_class = static_cast<uint8_t>(class_index);
@@ -235,6 +239,13 @@ void SmallBlockPool::pass_on(ThreadCache* cache) {
 
 void SmallBlockPool::enqueue(Slab& slab) {
   ThreadCache* owner = slab.owner.load(std::memory_order_acquire);
+  while (owner == nullptr) {
+    // The owner had collected everything and released the slab. Only a next owner of the record, if one came
+    // already, has to hear of what is set since.
+    slab.queued.exchange(false, std::memory_order_acq_rel);
+    owner = slab.owner.load(std::memory_order_acquire);
+    if (owner == nullptr || slab.queued.exchange(true, std::memory_order_acq_rel)) return;
+  }
   SlabId head = owner->returned.load(std::memory_order_relaxed);
   do {
     slab.next_queued.store(head, std::memory_order_relaxed);
@@ -305,9 +316,10 @@ FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, void* pointer,
   if (heap_.address(run.first) != pointer) return FreeResult::kForeign;
   if (!run.live.load(std::memory_order_relaxed)) return FreeResult::kNotLive;
   if (run.large || run.bytes != bytes || run.alignment != alignment) return FreeResult::kWrongSize;
-  run.live.store(false, std::memory_order_relaxed);
+  if (!run.live.exchange(false, std::memory_order_relaxed)) return FreeResult::kNotLive;
   const uint64_t run_bytes = uint64_t{run.pages} * kPageBytes;
-  if (run.pages <= kMaxCachedRunPages) {
+  // Shorter ones have a large alignment, and a bin would not know it.
+  if (run.pages > kMaxClassBytes / kPageBytes && run.pages <= kMaxCachedRunPages) {
     if (cache->cached_run_bytes + run_bytes > kMaxCachedRunBytes) give_cached_runs(cache);
     RunBin& bin = cache->runs[run.pages];
     if (bin.count < bin.runs.size()) {

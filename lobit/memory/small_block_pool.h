@@ -58,9 +58,13 @@ class SmallBlockPool final : private CacheOwner {
 
  private:
   SmallBlockPool(PageHeap& heap, BlockCounts& counts, uint64_t most_bytes)
-      : heap_(heap), counts_(counts), most_pages_(most_bytes / kPageBytes) {}
+      : heap_(heap),
+        counts_(counts),
+        most_pages_(most_bytes == UINT64_MAX ? most_bytes : most_bytes / kPageBytes) {}
 
-  static constexpr size_t kMaxCaches = 16384;  // threads that can use the pool at a time
+  // Threads that can use a pool at a time.
+  static constexpr size_t kLeastCaches = 64;
+  static constexpr size_t kMostCaches = 16384;
 
   static constexpr uint64_t bit_of(uint32_t block) { return uint64_t{1} << (block % 64); }
 
@@ -132,6 +136,7 @@ class SmallBlockPool final : private CacheOwner {
   std::mutex caches_mutex_;  // before the heap's lock
   MetadataArray<ThreadCache> caches_;
   size_t used_caches_ = 0;
+  size_t most_caches_ = 0;
   ThreadCache* idle_ = nullptr;
 };
 
@@ -163,30 +168,33 @@ inline bool fits_class(size_t bytes, size_t alignment) {
 // that lead to the slab.
 [[gnu::always_inline]] inline bool SmallBlockPool::deallocate_fast(void* pointer, size_t bytes,
                                                                    size_t alignment) {
-  const uint32_t slab_id = heap_.slab_at(heap_.page_of(pointer));
   ThreadCache* cache = local();
-  if (slab_id == 0 || cache == nullptr || !fits_class(bytes, alignment)) [[unlikely]]
+  if (cache == nullptr || !fits_class(bytes, alignment)) [[unlikely]]
     return false;
   const size_t class_index = size_class_of(bytes);
   ClassBin& bin = cache->classes[class_index];
-  Slab& slab = slabs_[slab_id];
-  const auto offset = static_cast<uint32_t>(static_cast<std::byte*>(pointer) - slab.start);
-  const uint64_t product = uint64_t{offset} * slab.reciprocal;
-  std::atomic<uint16_t>& asked = slab.asked[product >> 32];
-  if (!cache->enter() || slab.owner.load(std::memory_order_relaxed) != cache ||
-      slab.size_class != class_index || !is_start_of_block(product, slab.reciprocal) ||
-      asked.load(std::memory_order_relaxed) != bytes || bin.top == bin.limit) [[unlikely]] {
-    cache->leave();
-    return false;
+  bool freed = false;
+  if (cache->enter()) [[likely]] {
+    // Looked up inside, where nobody takes this thread's slabs away. Slab 0 belongs to no cache.
+    Slab& slab = slabs_[heap_.slab_at(heap_.page_of(pointer))];
+    if (slab.owner.load(std::memory_order_relaxed) == cache && slab.size_class == class_index) [[likely]] {
+      const auto offset = static_cast<uint32_t>(static_cast<std::byte*>(pointer) - slab.start);
+      const uint64_t product = uint64_t{offset} * slab.reciprocal;
+      std::atomic<uint16_t>& asked = slab.asked[product >> 32];
+      if (is_start_of_block(product, slab.reciprocal) && asked.load(std::memory_order_relaxed) == bytes &&
+          bin.top != bin.limit) [[likely]] {
+        asked.store(0, std::memory_order_relaxed);
+        BlockRef* const ref = bin.top;
+        bin.top = ref + 1;
+        ref->pointer = static_cast<std::byte*>(pointer);
+        ref->asked = &asked;
+        cache->change.freed(bytes);
+        freed = true;
+      }
+    }
   }
-  asked.store(0, std::memory_order_relaxed);
-  BlockRef* const ref = bin.top;
-  bin.top = ref + 1;
-  ref->pointer = static_cast<std::byte*>(pointer);
-  ref->asked = &asked;
-  cache->change.freed(bytes);
   cache->leave();
-  return true;
+  return freed;
 }
 
 }  // namespace lobit::detail

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lobit/base/check.h"
+
 namespace lobit::detail {
 
 namespace {
@@ -34,11 +36,12 @@ void ThreadCache::prepare() {
 void ThreadCache::pause() {
   if (has_barrier()) {
     paused.store(kPaused, std::memory_order_seq_cst);
-    ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    LOBIT_CHECK(::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
   } else {
     paused.store(kPaused | kSymmetric, std::memory_order_seq_cst);
   }
-  // The owner is inside for well under a microsecond, or waits for a lock that the caller does not hold.
+  // The owner is inside for some nanoseconds, or in a system call, or waits for a lock that the caller does
+  // not hold.
   while (busy.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
 }
 
