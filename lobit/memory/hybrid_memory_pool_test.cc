@@ -21,7 +21,7 @@ std::unique_ptr<HybridMemoryPool> make_pool(const MemoryPoolOptions& options = {
 TEST(HybridMemoryPool, AllocatesEverySizeAroundItsClasses) {
   const auto pool = make_pool();
   std::vector<std::pair<void*, size_t>> blocks;
-  for (size_t size = 1; size <= 2 * kMiB; size += size < 40 * kKiB ? 61 : 4 * kKiB - 1) {
+  for (size_t size = 1; size <= 2 * kMiB; size += size < 40 * kKiB ? 61 : 16 * kKiB - 1) {
     auto block = pool->allocate(size, 64);
     ASSERT_THAT(block, is_ok()) << size;
     ASSERT_EQ(reinterpret_cast<uintptr_t>(*block) % 64, 0u);
