@@ -54,7 +54,10 @@ bool heap_is_counted() {
 
 // The array and nothrow forms of the standard library end up in these.
 void* operator new(size_t bytes) {
-  if (lobit::until_failure != 0 && --lobit::until_failure == 0) throw std::bad_alloc();
+  if (lobit::until_failure != 0) {
+    --lobit::until_failure;
+    if (lobit::until_failure == 0) throw std::bad_alloc();
+  }
   void* memory = std::malloc(bytes == 0 ? 1 : bytes);
   if (memory == nullptr) throw std::bad_alloc();
   const auto size = static_cast<ptrdiff_t>(malloc_usable_size(memory));
