@@ -18,6 +18,7 @@ namespace lobit {
 namespace {
 std::atomic<ptrdiff_t> live{0};
 std::atomic<ptrdiff_t> peak{0};
+thread_local uint64_t until_failure = 0;  // 0: none comes
 }  // namespace
 
 HeapPeak::HeapPeak() : before_(live.load()) {
@@ -26,6 +27,18 @@ HeapPeak::HeapPeak() : before_(live.load()) {
 
 size_t HeapPeak::bytes() const {
   return static_cast<size_t>(peak.load() - before_);
+}
+
+FailingHeap::FailingHeap(uint64_t number) {
+  until_failure = number;
+}
+
+FailingHeap::~FailingHeap() {
+  until_failure = 0;
+}
+
+bool FailingHeap::failed() const {
+  return until_failure == 0;
 }
 
 #ifdef LOBIT_SANITIZED_HEAP
@@ -41,6 +54,10 @@ bool heap_is_counted() {
 
 // The array and nothrow forms of the standard library end up in these.
 void* operator new(size_t bytes) {
+  if (lobit::until_failure != 0) {
+    --lobit::until_failure;
+    if (lobit::until_failure == 0) throw std::bad_alloc();
+  }
   void* memory = std::malloc(bytes == 0 ? 1 : bytes);
   if (memory == nullptr) throw std::bad_alloc();
   const auto size = static_cast<ptrdiff_t>(malloc_usable_size(memory));

@@ -61,9 +61,9 @@ Result<int> devices(const Arguments& args) {
       report.devices.push_back({.device = device_name(device), .figures = figures_of(found)});
     }
     if (std::ranges::any_of(available, of_kind)) continue;
-    const auto why = backend({kind, 0});
-    report.devices.push_back({.device = std::string(device_kind_name(kind)),
-                              .reason = why ? "this machine has none" : why.error().message});
+    // No device of its kind, so its first one is an error, which says why.
+    report.devices.push_back(
+        {.device = std::string(device_kind_name(kind)), .reason = backend({kind, 0}).error().message});
   }
   LOBIT_RETURN_IF_ERROR(print(args.json ? to_json(report) : to_text(report, {.width = terminal_width()})));
   return kOk;

@@ -25,7 +25,8 @@ Result<const BackendKind*> backend_kind(Device device) {
 tl::unexpected<Error> absent_backend(Device device, std::string_view title, std::string_view option) {
   const std::string name = device_name(device);
   return fail(ErrorCode::kUnsupported,
-              fmt::format("device {}: expected a build with the {} backend (option {}), found one without",
+              fmt::format("device {}: expected a build with the {} backend (option {}, not part of this "
+                          "version), found one without",
                           name, title, option),
               {.to = name});
 }

@@ -43,6 +43,7 @@ TEST(AbsentBackend, NamesTheOptionAndTheDeviceInEveryCall) {
     const auto expect_named = [&, name = option](const auto& result) {
       ASSERT_THAT(result, fails_with(ErrorCode::kUnsupported));
       EXPECT_THAT(result.error().message, HasSubstr(name));
+      EXPECT_THAT(result.error().message, HasSubstr("not part of this version"));
       EXPECT_THAT(result.error().message, HasSubstr(device_name(device)));
       EXPECT_EQ(result.error().detail.to, device_name(device));
     };
@@ -159,6 +160,27 @@ TEST(CpuBackend, RefusesHandlesThatAreNotAlive) {
   EXPECT_THAT(cpu().deallocate(&byte, 1, 1, stream), fails_with(ErrorCode::kInvalidArgument));
   EXPECT_THAT(cpu().copy(&byte, &byte, 1, CopyKind::kHostToHost, stream),
               fails_with(ErrorCode::kInvalidArgument));
+}
+
+TEST(CpuBackend, HandlesThatAreGoneNeverMeanLaterOnes) {
+  std::vector<Stream> gone_streams;
+  std::vector<Event> gone_events;
+  for (int i = 0; i < 100; ++i) {
+    gone_streams.push_back(*cpu().create_stream());
+    gone_events.push_back(*cpu().create_event());
+    ASSERT_THAT(cpu().destroy_stream(gone_streams.back()), is_ok());
+    ASSERT_THAT(cpu().destroy_event(gone_events.back()), is_ok());
+  }
+  const Stream stream = *cpu().create_stream();
+  const Event event = *cpu().create_event();
+  for (const Stream gone : gone_streams) {
+    EXPECT_THAT(cpu().destroy_stream(gone), fails_with(ErrorCode::kInvalidArgument));
+  }
+  for (const Event gone : gone_events) {
+    EXPECT_THAT(cpu().destroy_event(gone), fails_with(ErrorCode::kInvalidArgument));
+  }
+  EXPECT_THAT(cpu().destroy_stream(stream), is_ok());
+  EXPECT_THAT(cpu().destroy_event(event), is_ok());
 }
 
 TEST(CpuBackend, IsSharedByThreads) {

@@ -17,12 +17,17 @@ constexpr uint64_t kExplored = 64;
 // A pool with fewer allocations is not judged.
 constexpr uint64_t kEnoughToJudge = 100;
 
-// A low hit rate, and which of its two causes the counters show.
+// A low hit rate, and which of its causes the counters show.
 void recommend_hits(std::string_view name, const TensorPoolMetrics& metrics, std::vector<std::string>& out) {
   if (metrics.allocations < kEnoughToJudge || metrics.hit_rate() >= 0.5) return;
   const std::string found = fmt::format("{} pool: {} of {} allocations hit ({:.1f} %)", name, metrics.hits,
                                         metrics.allocations, 100 * metrics.hit_rate());
-  if (metrics.released > 0) {
+  if (metrics.trimmed > metrics.released) {
+    out.push_back(
+        fmt::format("{}, and trim() or a lack of room below gave {} free blocks back: trim less often, or "
+                    "leave the pool more memory",
+                    found, metrics.trimmed));
+  } else if (metrics.released > 0) {
     out.push_back(
         fmt::format("{}, and {} free blocks were given back: raise max_retained_bytes or stale_after", found,
                     metrics.released));
@@ -44,13 +49,11 @@ void recommend_trim(std::string_view name, const TensorPoolMetrics& metrics, std
 
 // Blocks that were warmed for nobody.
 void recommend_budget(const TensorPoolMetrics& metrics, std::vector<std::string>& out) {
-  const uint64_t ahead = metrics.hits - metrics.reuses;
-  if (metrics.prewarmed == 0 || metrics.allocations < kEnoughToJudge || 2 * ahead >= metrics.prewarmed)
-    return;
+  if (metrics.allocations < kEnoughToJudge || 2 * metrics.prewarmed_used >= metrics.prewarmed) return;
   out.push_back(
-      fmt::format("prewarmed pool: tensors took {} of {} blocks that were taken ahead in {} "
+      fmt::format("prewarmed pool: tensors took {} of {} blocks that were warmed at the start in {} "
                   "allocations: lower the budget or warm other sizes",
-                  ahead, metrics.prewarmed, metrics.allocations));
+                  metrics.prewarmed_used, metrics.prewarmed, metrics.allocations));
 }
 
 // A strategy that was set although the other pool is faster for a category that both served.

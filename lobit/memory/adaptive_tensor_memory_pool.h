@@ -8,9 +8,8 @@
 //   up to 32 KiB                  standard
 //   temporary                     standard
 //   the rest                      whichever pool was faster of late for tensors of this size category; the
-//   first
-//                                 64 of a category take turns, and later one in 64 goes to the slower pool,
-//                                 so that its time stays known
+//                                 first 64 of a category take turns, and later one in 64 goes to the slower
+//                                 pool, so that its time stays known
 //
 // Thread-safe as its pools are. Does not outlive the resource.
 #pragma once

@@ -190,7 +190,8 @@ TEST(Recommendations, NameTheCountersBehindThem) {
   advice = pool->recommendations();
   ASSERT_EQ(advice.size(), 3u);
   EXPECT_THAT(advice[1], HasSubstr("prewarmed pool: keeps 23.5 MiB in 41 free blocks beside 0 B in 0"));
-  EXPECT_THAT(advice[2], HasSubstr("tensors took 0 of 40 blocks that were taken ahead in 150 allocations"));
+  EXPECT_THAT(advice[2], HasSubstr("tensors took 0 of 40 blocks that were warmed at the start in 150"
+                                   " allocations"));
 }
 
 TEST(Recommendations, ToWarmWhenBlocksWereOnlyEverMissing) {
@@ -201,6 +202,41 @@ TEST(Recommendations, ToWarmWhenBlocksWereOnlyEverMissing) {
   ASSERT_EQ(advice.size(), 1u);
   EXPECT_THAT(advice[0],
               HasSubstr("standard pool: 0 of 100 allocations hit (0.0 %), and no free block was given"));
+}
+
+TEST(Recommendations, NotToKeepMoreWhenItWasTrimmed) {
+  ProbeResource below;
+  const auto pool = AdaptiveTensorMemoryPool::create(below, {.prewarm = {.budget = 0}}).value();
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_THAT(pool->deallocate_tensor(pool->allocate_tensor(0, 100).value()), is_ok());
+    pool->trim();
+  }
+  const std::vector<std::string> advice = pool->recommendations();
+  ASSERT_EQ(advice.size(), 1u);
+  EXPECT_THAT(advice[0], HasSubstr("lack of room below gave 100 free blocks back: trim less often"));
+}
+
+TEST(Recommendations, JudgeTheBudgetByWarmedBlocksAlone) {
+  ProbeResource below;
+  const auto pool = AdaptiveTensorMemoryPool::create(
+                        below, {.prewarm = {.budget = 4096 * kKiB, .sizes = {{2048 * kKiB, 2}}}})
+                        .value();
+  // Steps keep what they allocate, so that blocks are taken ahead for each, and tensors get them.
+  std::vector<TensorHandle> tensors;
+  for (int step = 0; step < 60; ++step) {
+    ASSERT_THAT(pool->begin_step(), is_ok());
+    for (int i = 0; i < 2; ++i) {
+      tensors.push_back(pool->allocate_tensor(0, 4 * kKiB, {}, TensorUse::kWeight).value());
+    }
+    ASSERT_THAT(pool->end_step(), is_ok());
+  }
+  EXPECT_EQ(pool->prewarmed().performance_metrics().prefetched, 2u * 58);
+  EXPECT_EQ(pool->prewarmed().performance_metrics().hits, 2u * 58);
+  bool judged = false;
+  for (const std::string& one : pool->recommendations()) {
+    judged |= one.find("tensors took 0 of 2 blocks that were warmed at the start") != std::string::npos;
+  }
+  EXPECT_TRUE(judged);
 }
 
 TEST(Recommendations, AgainstAStrategyThatMeasuredSlower) {

@@ -1,6 +1,7 @@
 #include "lobit/memory/block_heap_resource.h"
 
 #include <algorithm>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -38,15 +39,22 @@ Result<void*> BlockHeapResource::do_allocate(size_t bytes, size_t alignment, Str
 
 Result<void*> BlockHeapResource::allocate_upstream(size_t bytes, size_t alignment, Stream stream) {
   LOBIT_TRY(void* pointer, upstream_.allocate(bytes, alignment, stream));
-  const auto give_back = [&](void* block) {
-    static_cast<void>(upstream_.deallocate(block, bytes, alignment, stream));
-  };
-  // Given back when there is no room for the record.
-  std::unique_ptr<void, decltype(give_back)> block(pointer, give_back);
+  if (remember_upstream(pointer, {bytes, alignment, stream})) return pointer;
+  static_cast<void>(upstream_.deallocate(pointer, bytes, alignment, stream));
+  return fail(ErrorCode::kOutOfMemory,
+              fmt::format("allocate: no memory to remember a block of {} bytes", bytes),
+              {.required = sizeof(HeapBlock)});
+}
+
+bool BlockHeapResource::remember_upstream(void* pointer, const HeapBlock& block) {
   const std::lock_guard lock(mutex_);
-  heap_blocks_.emplace(pointer, HeapBlock{bytes, alignment, stream});
-  count_allocation(bytes, bytes, bytes);
-  return block.release();
+  try {
+    heap_blocks_.emplace(pointer, block);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  count_allocation(block.bytes, block.bytes, block.bytes);
+  return true;
 }
 
 Status BlockHeapResource::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) {

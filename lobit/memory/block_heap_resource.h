@@ -38,6 +38,8 @@ class LOBIT_API BlockHeapResource final : public MemoryResource {
   Device do_device() const override { return upstream_.device(); }
 
   Result<void*> allocate_upstream(size_t bytes, size_t alignment, Stream stream);
+  // False, without effect, when there is no room for the record.
+  bool remember_upstream(void* pointer, const HeapBlock& block);
   Status forget_upstream(void* pointer, size_t bytes, size_t alignment);
   void count_allocation(size_t bytes, size_t reserved, size_t committed);
   void count_deallocation(size_t bytes, size_t reserved, size_t committed);

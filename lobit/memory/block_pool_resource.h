@@ -1,5 +1,6 @@
 // BlockPoolResource: TinyAI's strategy "pooled". One arena cut into blocks of one size; a request takes one
-// block, or a run of neighbouring blocks when it is larger. One block costs constant time, and so does a run.
+// block, or a run of neighbouring blocks when it is larger. One block costs constant time, and so does a run
+// while a longer one is free; when none is, the free runs of about its length are walked.
 // block_size_advice() finds the block size for a workload. When no run is long enough, an allocation is
 // kOutOfMemory with the bytes required and the largest run available.
 //

@@ -44,8 +44,12 @@ std::vector<size_t> candidates(std::span<const SizeCount> sizes) {
 
 }  // namespace
 
-Result<BlockSizeCost> block_size_cost(std::span<const SizeCount> sizes, size_t block_size) {
-  if (block_size == 0) return fail(ErrorCode::kInvalidArgument, "block size: 0 bytes, expected at least 1");
+Result<BlockSizeCost> block_size_cost(std::span<const SizeCount> sizes, size_t asked_size) {
+  if (asked_size == 0 || asked_size > detail::UnitArena::kMaxUnit) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("block size: expected 1 to {} bytes, found {}",
+                                                         detail::UnitArena::kMaxUnit, asked_size));
+  }
+  const size_t block_size = checked_round_up(asked_size, kDefaultAlignment).value();
   BlockSizeCost cost{.block_size = block_size};
   uint64_t pool_bytes = 0;
   for (size_t i = 0; i < sizes.size(); ++i) {

@@ -21,7 +21,7 @@ struct SizeCount {
 
 // What a BlockPoolResource of one block size would do with the requests, if all were alive at once.
 struct BlockSizeCost {
-  size_t block_size = 0;
+  size_t block_size = 0;       // as it rounds it: to a multiple of 64
   uint64_t blocks = 0;         // that the requests take
   uint64_t asked = 0;          // bytes of the requests
   uint64_t record_bytes = 0;   // of host memory beside the blocks
@@ -41,7 +41,8 @@ struct BlockSizeCost {
   }
 };
 
-// kInvalidArgument for a block size of 0, for no requests at all, a request of 0 bytes, or sums over 2^63.
+// kInvalidArgument for a block size of 0 or over 16 MiB, for no requests at all, a request of 0 bytes, or
+// sums over 2^63.
 LOBIT_API Result<BlockSizeCost> block_size_cost(std::span<const SizeCount> sizes, size_t block_size);
 
 // The block size (a multiple of 64 up to 16 MiB) with the least waste(); of equals, the one with fewer

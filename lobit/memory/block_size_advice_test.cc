@@ -18,6 +18,16 @@ TEST(BlockSizeCost, OfAHandComputedWorkload) {
   EXPECT_DOUBLE_EQ(cost.fragmentation_risk(), 0.4);
 }
 
+TEST(BlockSizeCost, IsThatOfTheSizeThatAPoolRoundsTo) {
+  // A pool of blocks of 1000 has blocks of 1024, which hold requests of 1020.
+  const std::vector<SizeCount> sizes = {{1020, 4}};
+  const BlockSizeCost cost = block_size_cost(sizes, 1000).value();
+  EXPECT_EQ(cost.block_size, 1024u);
+  EXPECT_EQ(cost.blocks, 4u);
+  EXPECT_EQ(cost.pool_bytes(), 4096u);
+  EXPECT_DOUBLE_EQ(cost.fragmentation_risk(), 0.0);
+}
+
 TEST(BlockSizeAdvice, OfOneSizeIsThatSize) {
   const BlockSizeCost advice = block_size_advice(std::vector<SizeCount>{{4096, 100}}).value();
   EXPECT_EQ(advice.block_size, 4096u);
@@ -49,6 +59,10 @@ TEST(BlockSizeAdvice, RefusesWhatCannotBeJudged) {
   EXPECT_THAT(block_size_advice(std::vector<SizeCount>{{4096, UINT64_MAX / 2}}),
               fails_with(ErrorCode::kInvalidArgument));
   EXPECT_THAT(block_size_cost(std::vector<SizeCount>{{64, 1}}, 0), fails_with(ErrorCode::kInvalidArgument));
+  constexpr size_t kMost = size_t{16} << 20;
+  EXPECT_THAT(block_size_cost(std::vector<SizeCount>{{64, 1}}, kMost), is_ok());
+  EXPECT_THAT(block_size_cost(std::vector<SizeCount>{{64, 1}}, kMost + 1),
+              fails_with(ErrorCode::kInvalidArgument));
 }
 
 }  // namespace

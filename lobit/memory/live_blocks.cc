@@ -1,14 +1,21 @@
 #include "lobit/memory/live_blocks.h"
 
 #include <algorithm>
+#include <new>
 
 #include <fmt/format.h>
 
 namespace lobit::detail {
 
-uint64_t LiveBlocks::add(void* pointer, size_t bytes, size_t alignment, size_t rounded) {
+Result<uint64_t> LiveBlocks::add(void* pointer, size_t bytes, size_t alignment, size_t rounded) {
   const uint64_t number = usage_.allocations + 1;
-  blocks_.emplace(pointer, Block{bytes, alignment, rounded, number});
+  try {
+    blocks_.emplace(pointer, Block{bytes, alignment, rounded, number});
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kOutOfMemory,
+                fmt::format("allocate: no memory to remember a block of {} bytes", bytes),
+                {.required = sizeof(Block)});
+  }
   usage_.allocations = number;
   usage_.allocated += bytes;
   usage_.used += rounded;

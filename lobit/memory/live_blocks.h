@@ -20,8 +20,8 @@ class LOBIT_API LiveBlocks {
     uint64_t number;   // 1 for the first that was ever added
   };
 
-  // Returns its number. Throws std::bad_alloc, without effect.
-  uint64_t add(void* pointer, size_t bytes, size_t alignment, size_t rounded);
+  // Its number. kOutOfMemory, without effect, when there is no room to remember it.
+  Result<uint64_t> add(void* pointer, size_t bytes, size_t alignment, size_t rounded);
 
   // kInvalidArgument, without effect, when no live block begins there or it has other sizes. Remove a block
   // before its memory goes: another thread may be given the same address at once.

@@ -20,7 +20,11 @@ LoggingResource::LoggingResource(MemoryResource& upstream, TraceSink& sink)
     : ResourceWrapper(upstream), start_(std::chrono::steady_clock::now()), writer_(sink) {}
 
 LoggingResource::~LoggingResource() {
-  static_cast<void>(close());
+  try {
+    static_cast<void>(close());
+  } catch (const std::bad_alloc&) {
+    incomplete_ = true;  // of the last events, or of a message, which nobody would read
+  }
 }
 
 Status LoggingResource::close() {
@@ -33,19 +37,18 @@ Status LoggingResource::close() {
 
 Result<void*> LoggingResource::do_allocate(size_t bytes, size_t alignment, Stream stream) {
   Result<void*> block = upstream().allocate(bytes, alignment, stream);
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (!block) {
     record({.op = TraceOp::kRefuse, .bytes = bytes, .alignment = alignment}, stream);
     return block;
   }
-  uint64_t number = 0;
-  try {
-    number = blocks_.add(*block, bytes, alignment, bytes);
-  } catch (const std::bad_alloc&) {
+  Result<uint64_t> number = blocks_.add(*block, bytes, alignment, bytes);
+  if (!number) {
+    lock.unlock();
     static_cast<void>(upstream().deallocate(*block, bytes, alignment, stream));
-    return fail(ErrorCode::kOutOfMemory, "allocate: no memory to remember a block");
+    return fail(std::move(number).error());
   }
-  record({.op = TraceOp::kAllocate, .block = number, .bytes = bytes, .alignment = alignment}, stream);
+  record({.op = TraceOp::kAllocate, .block = *number, .bytes = bytes, .alignment = alignment}, stream);
   return block;
 }
 

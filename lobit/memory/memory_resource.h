@@ -1,10 +1,12 @@
-// MemoryResource: where memory comes from. Pools, strategies and wrappers all have this face, so that any of
-// them can stand on any other. Memory is ordered by streams: what is freed on a stream may be handed out
-// again to work that comes later on that stream; the CPU ignores streams.
+// MemoryResource: where memory comes from. Pools, strategies and wrappers have this face, so that any of them
+// can stand on any other; only the tensor pools, which hand out tensors, have one of their own on top. Memory
+// is ordered by streams: what is freed on a stream may be handed out again to work that comes later on that
+// stream; the CPU ignores streams.
 //
 // allocate() and deallocate() may be called from any thread, and a block may be freed by another thread than
 // the one that allocated it, unless the class says otherwise. A resource outlives what it handed out: its
-// destructor takes back everything that is still allocated.
+// destructor takes back everything that is still allocated. A ResourceWrapper leaves it to the resource
+// below.
 #pragma once
 
 #include <cstddef>

@@ -170,6 +170,12 @@ TEST(StaticArenaResource, SaysWhatIsLeftWhenExhausted) {
   EXPECT_EQ(arena->occupancy().largest_free, 256u);
   EXPECT_DOUBLE_EQ(arena->occupancy().fragmentation(), 0.5);
 
+  // The message has the bytes of the caller, the detail what would be enough for any address.
+  const Result<void*> aligned = arena->allocate(200, 256);
+  ASSERT_THAT(aligned, fails_with(ErrorCode::kOutOfMemory));
+  EXPECT_THAT(aligned.error().message, testing::HasSubstr("200 bytes aligned to 256 asked for"));
+  EXPECT_EQ(aligned.error().detail.required, 200u + 192);
+
   // What lies between two free blocks joins them.
   ASSERT_THAT(arena->deallocate(blocks[1], 256), is_ok());
   EXPECT_EQ(arena->occupancy().largest_free, 768u);
@@ -191,7 +197,7 @@ TEST(StaticArenaResource, IsOneFreeBlockAgainAfterAnyOrder) {
     for (const auto& [block, bytes] : blocks) {
       size_t alignment = 1;
       // The alignment is the one that fits: all others are refused without effect.
-      while (!arena->deallocate(block, bytes, alignment)) alignment *= 2;
+      while (alignment < 4096 && !arena->deallocate(block, bytes, alignment)) alignment *= 2;
       ASSERT_LT(alignment, 4096u);
     }
     ASSERT_EQ(arena->occupancy().largest_free, kMiB);
@@ -199,6 +205,16 @@ TEST(StaticArenaResource, IsOneFreeBlockAgainAfterAnyOrder) {
     void* const whole = arena->allocate(kMiB).value();
     ASSERT_THAT(arena->deallocate(whole, kMiB), is_ok());
   }
+}
+
+TEST(StaticArenaResource, TakesABlockOfTheSizeBeforeALongerOne) {
+  ProbeResource below;
+  auto arena = StaticArenaResource::create(kMiB, below).value();
+  // A block of 65 lines of 64 bytes hangs in the list of 64 to 67 lines, which may have been too short.
+  void* const freed = arena->allocate(65 * 64).value();
+  ASSERT_THAT(arena->allocate(64), is_ok());
+  ASSERT_THAT(arena->deallocate(freed, 65 * 64), is_ok());
+  EXPECT_EQ(arena->allocate(65 * 64).value(), freed);
 }
 
 TEST(StaticArenaResource, CutsWhatAlignmentSkips) {

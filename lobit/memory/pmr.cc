@@ -48,12 +48,14 @@ Result<void*> PmrResource::do_allocate(size_t bytes, size_t alignment, Stream /*
   void* pointer = nullptr;
   try {
     pointer = upstream_->allocate(rounded, alignment);
-    blocks_.add(pointer, bytes, alignment, rounded);
   } catch (const std::exception& error) {
-    if (pointer != nullptr) upstream_->deallocate(pointer, rounded, alignment);
     return refuse(error.what());
   } catch (...) {
     return refuse("an exception of its own");
+  }
+  if (auto added = blocks_.add(pointer, bytes, alignment, rounded); !added) {
+    upstream_->deallocate(pointer, rounded, alignment);
+    return fail(std::move(added).error());
   }
   return pointer;
 }

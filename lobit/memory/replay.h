@@ -1,5 +1,5 @@
-// Replay: a trace run again on any MemoryResource, by one thread in the order of the events, whichever
-// threads recorded them.
+// Replay: a trace run again on any MemoryResource, by one thread on the default stream in the order of the
+// events, whichever threads and streams recorded them and whenever.
 #pragma once
 
 #include <cstdint>

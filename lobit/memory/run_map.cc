@@ -52,6 +52,7 @@ uint32_t RunMap::largest_free() const {
   for (uint32_t word = kWords; word-- > 0;) {
     if (filled_[word] == 0) continue;
     const uint32_t list = word * 64 + 63 - static_cast<uint32_t>(std::countl_zero(filled_[word]));
+    if (list < (2U << kSubBits)) return free_units(heads_[list]);  // one length in all of the list
     uint32_t largest = 0;
     for (uint32_t run = heads_[list]; run != kNone; run = next(run)) {
       largest = std::max(largest, free_units(run));
@@ -80,13 +81,16 @@ uint32_t RunMap::list_of(uint32_t units) {
 }
 
 uint32_t RunMap::find(uint32_t units) const {
-  // Every run of the lists from here on is long enough.
+  // The list that also holds shorter runs fits best, if its first run is long enough.
   const uint32_t own = list_of(units);
-  const bool own_fits = units < (1U << kSubBits) || list_of(units - 1) != own;
-  const uint32_t list = first_list_from(own_fits ? own : own + 1);
-  if (list < kLists) return heads_[list];
-  // Only the list that also holds shorter runs is left; it is walked before the arena counts as exhausted.
-  for (uint32_t run = heads_[own]; run != kNone; run = next(run)) {
+  const uint32_t first = heads_[own];
+  if (first == kNone || free_units(first) < units) {
+    // Every run of the lists behind it is long enough.
+    const uint32_t list = first_list_from(own + 1);
+    if (list < kLists) return heads_[list];
+  }
+  // Walked to its end before the arena counts as exhausted.
+  for (uint32_t run = first; run != kNone; run = next(run)) {
     if (free_units(run) >= units) return run;
   }
   return kNone;

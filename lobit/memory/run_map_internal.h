@@ -1,6 +1,7 @@
 // RunMap: which runs of an arena's units are free. Knows numbers of units, never touches the arena, so the
-// arena may lie on any device. Both operations take constant time (two-level segregated lists) and neighbours
-// that are free are always one run. Not thread-safe.
+// arena may lie on any device. Free runs hang in lists by length (two-level segregated lists), and neighbours
+// that are free are always one run. Freeing takes constant time, and so does allocating, except when no list
+// of longer runs has any: then the list of runs of about that length is walked. Not thread-safe.
 //
 // One cell of 8 bytes for every unit, of which only those at the borders of runs hold something:
 //   live run:          first {kLive | units, tag}
@@ -29,7 +30,8 @@ class RunMap {
   static Result<RunMap> create(uint32_t units);
 
   // The first of `units` >= 1 free units, which are then live; nothing when no free run is that long. Takes
-  // from a free run whose length is within 1/16 of the best fit.
+  // from the first run of its own list, whose lengths differ by less than 1/16, if that is long enough, and
+  // otherwise from the first of the next list that has one.
   std::optional<uint32_t> allocate(uint32_t units);
   // Frees what lies before `first` and behind `first` + `units` of the live run at `start`.
   void cut(uint32_t start, uint32_t first, uint32_t units);
@@ -54,7 +56,7 @@ class RunMap {
   enum Kind : uint32_t { kInside = 0, kLive = 1U << 30, kFree = 2U << 30, kSingle = 3U << 30 };
   static constexpr uint32_t kValueMask = kMaxUnits;
   static constexpr uint32_t kNone = kMaxUnits;
-  // 16 lists for each doubling of the length; lengths under 16 have a list each.
+  // 16 lists for each doubling of the length; lengths under 32 have a list each.
   static constexpr uint32_t kSubBits = 4;
   static constexpr uint32_t kLists = (30 - kSubBits + 1) << kSubBits;
   static constexpr uint32_t kWords = (kLists + 63) / 64;

@@ -1,8 +1,9 @@
 // StaticArenaResource: TinyAI's strategy "static". One arena, taken from another resource when it is created
 // and given back when it is destroyed; in between nothing is allocated, not even for its records (8 bytes of
-// host memory for each 64 bytes of the arena, touched only where blocks begin and end). Allocating and
-// freeing take constant time, and freed neighbours become one block again. When the arena is full, an
-// allocation is kOutOfMemory with the bytes required and the largest block available.
+// host memory for each 64 bytes of the arena, touched only where blocks begin and end). Freeing
+// takes constant time and makes freed neighbours one block again. Allocating takes constant time while a
+// longer block is free; when none is, the free blocks of about its length are walked. When the arena is full,
+// an allocation is kOutOfMemory with the bytes required and the largest block available.
 //
 // Thread-safe: a lock around each call. Streams are not looked at: on an accelerator, let one stream use the
 // arena or synchronise before freeing. The resource below must outlive it.

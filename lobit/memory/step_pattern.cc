@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <map>
+#include <new>
 
 #include "lobit/memory/step_pattern_internal.h"
 
@@ -7,10 +8,22 @@ namespace lobit::detail {
 
 void StepPattern::begin() {
   current_.clear();
+  comparable_ = true;
+}
+
+void StepPattern::record(int64_t event) {
+  if (!comparable_) return;
+  comparable_ = current_.size() < kMaxEvents;
+  if (!comparable_) return;
+  try {
+    current_.push_back(event);
+  } catch (const std::bad_alloc&) {
+    comparable_ = false;
+  }
 }
 
 void StepPattern::end() {
-  if (current_.size() > kMaxEvents) {
+  if (!comparable_) {
     current_.clear();
     last_.clear();
     peaks_.clear();

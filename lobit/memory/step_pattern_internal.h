@@ -14,6 +14,7 @@ namespace lobit::detail {
 class StepPattern {
  public:
   void begin();
+  // These two never throw.
   void allocated(size_t bytes) { record(static_cast<int64_t>(bytes)); }
   // Only of what the open step allocated.
   void freed(size_t bytes) { record(-static_cast<int64_t>(bytes)); }
@@ -24,18 +25,18 @@ class StepPattern {
   const std::vector<SizeCount>& peaks() const { return peaks_; }
 
  private:
-  // A step of more events is not compared: it would cost more to remember than to serve.
+  // A step of more events is not compared: it would cost more to remember than to serve. Nor is one for which
+  // there is no memory.
   static constexpr size_t kMaxEvents = size_t{1} << 20;
 
-  void record(int64_t event) {
-    if (current_.size() <= kMaxEvents) current_.push_back(event);
-  }
+  void record(int64_t event);
   bool same_sizes() const;
   void count_peaks();
 
   std::vector<int64_t> current_;  // bytes; negative when they were freed
   std::vector<int64_t> last_;
   std::vector<SizeCount> peaks_;
+  bool comparable_ = true;  // all of the open step was recorded
   bool repeats_ = false;
 };
 

@@ -27,7 +27,7 @@ Result<void*> SystemResource::do_allocate(size_t bytes, size_t alignment, Stream
                 {.required = bytes});
   }
   const std::lock_guard lock(mutex_);
-  blocks_.add(block.get(), bytes, alignment, *rounded);
+  LOBIT_RETURN_IF_ERROR(blocks_.add(block.get(), bytes, alignment, *rounded));
   return block.release();
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <new>
 
 #include "lobit/base/check.h"
 #include "lobit/memory/tensor_block_table_internal.h"
@@ -26,17 +27,23 @@ uint32_t TensorBlockTable::best_of_list(size_t list, size_t least, size_t most, 
   return best;
 }
 
-uint64_t TensorBlockTable::count(size_t capacity, Stream stream) const {
+uint64_t TensorBlockTable::count(size_t capacity, Stream stream, uint64_t enough) const {
   uint64_t found = 0;
-  for (uint32_t slot = heads_[eighth_of(capacity)]; slot != kNone; slot = records_[slot].retained.next) {
+  uint32_t slot = heads_[eighth_of(capacity)];
+  for (; slot != kNone && found < enough; slot = records_[slot].retained.next) {
     if (records_[slot].capacity == capacity && records_[slot].stream == stream) ++found;
   }
   return found;
 }
 
-void TensorBlockTable::reserve_one() {
-  if (empty_ != kNone || records_.size() < records_.capacity()) return;
-  records_.reserve(std::max<size_t>(64, 2 * records_.size()));
+bool TensorBlockTable::reserve_one() {
+  if (empty_ != kNone || records_.size() < records_.capacity()) return true;
+  try {
+    records_.reserve(std::max<size_t>(64, 2 * records_.size()));
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
 }
 
 uint32_t TensorBlockTable::add(void* data, size_t capacity, Stream stream) {
@@ -54,7 +61,8 @@ uint32_t TensorBlockTable::add(void* data, size_t capacity, Stream stream) {
                                 .sequence = 0,
                                 .live = {},
                                 .temporary = false,
-                                .fresh = true};
+                                .fresh = true,
+                                .prewarmed = false};
   return slot;
 }
 

@@ -38,6 +38,7 @@ struct alignas(64) TensorRecord {
   };
   bool temporary;  // the tensor that has it is temporary
   bool fresh;      // no tensor had it so far
+  bool prewarmed;  // taken at the start, and fresh
 };
 static_assert(sizeof(TensorRecord) == 64);
 
@@ -56,11 +57,11 @@ class TensorBlockTable {
   // The retained block of `stream` that fits best: the smallest of `least` to `most` bytes. Lists are short
   // and searched linearly; of a long one, the first kSearched blocks count.
   uint32_t find(size_t least, size_t most, Stream stream) const;
-  // How many retained blocks have exactly this capacity.
-  uint64_t count(size_t capacity, Stream stream) const;
+  // How many retained blocks have exactly this capacity; no more than `enough` are counted.
+  uint64_t count(size_t capacity, Stream stream, uint64_t enough) const;
 
-  // So that the next add() cannot fail. May throw std::bad_alloc.
-  void reserve_one();
+  // So that the next add() cannot fail. False when there is no memory.
+  bool reserve_one();
   // A record for a new block, which is neither live nor retained yet.
   uint32_t add(void* data, size_t capacity, Stream stream);
   void retain(uint32_t slot, uint64_t now);

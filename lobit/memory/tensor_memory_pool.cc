@@ -53,11 +53,16 @@ uint32_t next_serial() {
   return serial.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
+// Of a new block for such a tensor. What cannot be rounded is refused by the resource below.
+size_t block_bytes(size_t bytes) {
+  return checked_round_up(bytes, traits(tensor_size_category(bytes)).alignment).value_or(bytes);
+}
+
 // The largest block that may serve a request.
 size_t largest_block(size_t bytes, TensorUse use) {
   const size_t spare = use == TensorUse::kWeight ? bytes / 16 : bytes;
   const size_t most = checked_add(bytes, spare).value_or(std::numeric_limits<size_t>::max());
-  return std::min(most, traits(tensor_size_category(bytes)).max_bytes);
+  return std::min(block_bytes(most), traits(tensor_size_category(bytes)).max_bytes);
 }
 
 void touch_pages(void* data, size_t bytes) {
@@ -117,10 +122,12 @@ Status TensorMemoryPool::prewarm(const PrewarmOptions& prewarm) {
     any = false;
     for (auto& [bytes, count] : left) {
       if (bytes == 0) return fail(ErrorCode::kInvalidArgument, "tensor pool: a size of 0 bytes to warm");
-      if (count == 0 || bytes > budget) continue;
-      LOBIT_RETURN_IF_ERROR(keep_one_more(bytes, prewarm.stream, lock));
+      const size_t block = block_bytes(bytes);
+      if (count == 0 || block > budget) continue;
+      LOBIT_TRY(const uint32_t slot, keep_one_more(block, own_stream(prewarm.stream), lock));
+      state_->blocks[slot].prewarmed = true;
       ++state_->metrics.prewarmed;
-      budget -= bytes;
+      budget -= block;
       --count;
       any = true;
     }
@@ -140,6 +147,8 @@ Result<TensorHandle> TensorMemoryPool::allocate_tensor(TensorId id, size_t bytes
                             device_name(upstream_.device())),
                 {.index = id, .from = device_name(upstream_.device()), .to = device_name(device)});
   }
+  stream = own_stream(stream);
+  const size_t block = block_bytes(bytes);
   const TensorSizeCategory category = tensor_size_category(bytes);
   std::unique_lock lock(mutex_);
   const uint64_t earlier = state_->metrics.categories[static_cast<size_t>(category)].allocations;
@@ -147,16 +156,17 @@ Result<TensorHandle> TensorMemoryPool::allocate_tensor(TensorId id, size_t bytes
   const bool timed = all_timed || earlier % kTimedEvery == 0;
   uint64_t start = timed ? options_.clock() : 0;
 
-  uint32_t slot = state_->blocks.find(bytes, largest_block(bytes, use), stream);
+  uint32_t slot = state_->blocks.find(block, largest_block(bytes, use), stream);
   const bool hit = slot != TensorBlockTable::kNone;
   if (hit) {
     state_->blocks.take(slot);
   } else {
     if (!timed) start = options_.clock();
-    LOBIT_TRY(slot, take_upstream(bytes, Purpose::kTensor, stream, lock));
+    LOBIT_TRY(slot, take_upstream(block, Purpose::kTensor, stream, lock));
   }
   const TensorHandle tensor = hand_out(slot, id, bytes, use, hit);
   if (timed || !hit) measure(category, options_.clock() - start, hit && !all_timed ? kTimedEvery : 1);
+  release_excess(lock);
   return tensor;
 }
 
@@ -184,22 +194,23 @@ Result<uint32_t> TensorMemoryPool::take_upstream(size_t bytes, Purpose purpose, 
     lock.lock();
     return fail(std::move(taken).error());
   }
-  const auto give_back = [&](void* block) {
-    static_cast<void>(
-        upstream_.deallocate(block, bytes, traits(tensor_size_category(bytes)).alignment, stream));
-  };
-  // Given back when there is no room for its record.
-  std::unique_ptr<void, decltype(give_back)> block(*taken, give_back);
   lock.lock();
-  state_->blocks.reserve_one();
-  return state_->blocks.add(block.release(), bytes, stream);
+  if (state_->blocks.reserve_one()) return state_->blocks.add(*taken, bytes, stream);
+  lock.unlock();
+  const size_t alignment = traits(tensor_size_category(bytes)).alignment;
+  static_cast<void>(upstream_.deallocate(*taken, bytes, alignment, stream));
+  lock.lock();
+  return fail(ErrorCode::kOutOfMemory,
+              fmt::format("tensor pool: no memory to remember a block of {} bytes", bytes),
+              {.required = sizeof(TensorRecord)});
 }
 
-Status TensorMemoryPool::keep_one_more(size_t bytes, Stream stream, std::unique_lock<std::mutex>& lock) {
+Result<uint32_t> TensorMemoryPool::keep_one_more(size_t bytes, Stream stream,
+                                                 std::unique_lock<std::mutex>& lock) {
   LOBIT_TRY(const uint32_t slot, take_upstream(bytes, Purpose::kAhead, stream, lock));
   state_->blocks.retain(slot, state_->metrics.allocations);
   note_peak();
-  return {};
+  return slot;
 }
 
 void TensorMemoryPool::note_peak() {
@@ -213,6 +224,7 @@ TensorHandle TensorMemoryPool::hand_out(uint32_t slot, TensorId id, size_t bytes
   ++metrics.allocations;
   metrics.hits += hit ? 1 : 0;
   metrics.reuses += hit && !record.fresh ? 1 : 0;
+  metrics.prewarmed_used += record.prewarmed ? 1 : 0;
   ++metrics.live_tensors;
   metrics.live_bytes += bytes;
   metrics.live_capacity += record.capacity;
@@ -225,8 +237,9 @@ TensorHandle TensorMemoryPool::hand_out(uint32_t slot, TensorId id, size_t bytes
   record.live = {.id = id, .bytes = bytes, .step = state_->step_open ? state_->step : 0};
   record.temporary = use == TensorUse::kTemporary;
   record.fresh = false;
+  record.prewarmed = false;
   if (state_->step_open) {
-    state_->pattern.allocated(bytes);
+    state_->pattern.allocated(block_bytes(bytes));
     ++state_->summary.allocations;
     state_->summary.hits += hit ? 1 : 0;
     state_->summary.temporaries_alive += record.temporary ? 1 : 0;
@@ -267,18 +280,19 @@ Status TensorMemoryPool::deallocate_tensor(const TensorHandle& tensor, Stream st
   metrics.live_bytes -= record.live.bytes;
   metrics.live_capacity -= record.capacity;
   if (state_->step_open && record.live.step == state_->step) {
-    state_->pattern.freed(record.live.bytes);
+    state_->pattern.freed(block_bytes(record.live.bytes));
     state_->summary.temporaries_alive -= record.temporary ? 1 : 0;
   }
-  record.stream = stream;
+  record.stream = own_stream(stream);
   record.sequence = 0;
   // A block that alone is too much must not drive out all others.
   if (record.capacity > options_.max_retained_bytes) {
+    ++metrics.released;
     release(tensor.slot, lock);
     return {};
   }
   state_->blocks.retain(tensor.slot, metrics.allocations);
-  while (must_release()) release_oldest(lock);
+  release_excess(lock);
   return {};
 }
 
@@ -288,6 +302,13 @@ bool TensorMemoryPool::must_release() const {
   const uint64_t since = state_->blocks.records()[oldest].retained.since;
   return state_->blocks.retained_bytes() > options_.max_retained_bytes ||
          state_->metrics.allocations - since > options_.stale_after;
+}
+
+void TensorMemoryPool::release_excess(std::unique_lock<std::mutex>& lock) {
+  while (must_release()) {
+    ++state_->metrics.released;
+    release_oldest(lock);
+  }
 }
 
 void TensorMemoryPool::release_oldest(std::unique_lock<std::mutex>& lock) {
@@ -301,7 +322,6 @@ void TensorMemoryPool::release_oldest(std::unique_lock<std::mutex>& lock) {
 void TensorMemoryPool::release(uint32_t slot, std::unique_lock<std::mutex>& lock) {
   const TensorRecord record = state_->blocks[slot];
   state_->blocks.remove(slot);
-  ++state_->metrics.released;
   lock.unlock();
   static_cast<void>(upstream_.deallocate(
       record.data, record.capacity, traits(tensor_size_category(record.capacity)).alignment, record.stream));
@@ -309,6 +329,7 @@ void TensorMemoryPool::release(uint32_t slot, std::unique_lock<std::mutex>& lock
 }
 
 Status TensorMemoryPool::begin_step(Stream stream) {
+  stream = own_stream(stream);
   std::unique_lock lock(mutex_);
   if (state_->step_open) return fail(ErrorCode::kInvalidArgument, "tensor pool: a step is open already");
   state_->step_open = true;
@@ -322,9 +343,9 @@ Status TensorMemoryPool::begin_step(Stream stream) {
 }
 
 // With as many blocks of each size as were alive at one time, every tensor of the step finds one of exactly
-// its size: none takes what another needs.
+// its size, unless its list is so long that the search ends before: none takes what another needs.
 void TensorMemoryPool::prefetch(const SizeCount& size, Stream stream, std::unique_lock<std::mutex>& lock) {
-  const uint64_t kept = state_->blocks.count(size.bytes, stream);
+  const uint64_t kept = state_->blocks.count(size.bytes, stream, size.count);
   for (uint64_t i = kept; i < size.count; ++i) {
     // While another thread releases, more may be kept for a moment than is allowed.
     const uint64_t in_use = std::min(state_->blocks.retained_bytes(), options_.max_retained_bytes);
@@ -355,6 +376,7 @@ uint64_t TensorMemoryPool::trim() {
     const uint32_t oldest = state_->blocks.oldest();
     if (oldest == TensorBlockTable::kNone) break;
     bytes += state_->blocks[oldest].capacity;
+    ++state_->metrics.trimmed;
     release_oldest(lock);
   }
   state_->blocks.shrink();

@@ -8,8 +8,9 @@
 //
 // Thread-safe: a lock around each call, which is not held while the resource below is asked, so that the
 // resource may call trim() when it runs short. The pool stands on one resource, serves its device only, and
-// must not outlive it; a block is used again only for the stream on which it was freed. The pool's end frees
-// every tensor.
+// must not outlive it; a block is used again only for the stream on which it was freed (the CPU ignores
+// streams). Blocks are as large as asked, rounded up to the alignment of their size category. The pool's end
+// frees every tensor.
 #pragma once
 
 #include <array>
@@ -30,7 +31,7 @@ using TensorId = uint64_t;
 
 enum class TensorUse : uint8_t {
   kOrdinary,
-  // Lives long: gets a block that is at most 1/16 too large, not up to twice.
+  // Lives long: gets a block that is at most 1/16 too large, before rounding, not up to twice.
   kWeight,
   // Meant to be freed before end_step(), which counts those that are not.
   kTemporary,
@@ -66,7 +67,8 @@ struct TensorPoolOptions {
 LOBIT_API std::vector<SizeCount> common_tensor_sizes();
 
 struct PrewarmOptions {
-  // Bytes of all blocks taken ahead, never exceeded. At most max_retained_bytes. 0 takes none.
+  // Bytes of all blocks taken ahead, as they are rounded; never exceeded. At most max_retained_bytes. 0 takes
+  // none.
   uint64_t budget = uint64_t{32} << 20;
   // How many blocks of each size; what one run's learnt_sizes() says is right for the next. One of each size
   // in turn, until the budget has no room for any.
@@ -115,7 +117,8 @@ class LOBIT_API TensorMemoryPool {
   // out.
   Status begin_step(Stream stream = {});
   Result<StepSummary> end_step();
-  // How many tensors of each size the last complete step had alive at one time, by rising size.
+  // How many tensors of each size, as their blocks were rounded, the last complete step had alive at one
+  // time, by rising size.
   std::vector<SizeCount> learnt_sizes() const;
 
   // Gives every kept block back to the resource below and returns their bytes.
@@ -141,14 +144,18 @@ class LOBIT_API TensorMemoryPool {
   Result<void*> allocate_upstream(size_t bytes, Purpose purpose, Stream stream);
   Result<uint32_t> take_upstream(size_t bytes, Purpose purpose, Stream stream,
                                  std::unique_lock<std::mutex>& lock);
-  Status keep_one_more(size_t bytes, Stream stream, std::unique_lock<std::mutex>& lock);
+  Result<uint32_t> keep_one_more(size_t bytes, Stream stream, std::unique_lock<std::mutex>& lock);
   void note_peak();
   TensorHandle hand_out(uint32_t slot, TensorId id, size_t bytes, TensorUse use, bool hit);
   void measure(TensorSizeCategory category, uint64_t ns, uint64_t weight);
   void prefetch(const SizeCount& size, Stream stream, std::unique_lock<std::mutex>& lock);
   bool must_release() const;
+  void release_excess(std::unique_lock<std::mutex>& lock);
   void release_oldest(std::unique_lock<std::mutex>& lock);
   void release(uint32_t slot, std::unique_lock<std::mutex>& lock);
+
+  // The CPU does everything at once, so any of its blocks may serve any stream.
+  Stream own_stream(Stream stream) const { return device().kind == DeviceKind::kCpu ? Stream{} : stream; }
 
   MemoryResource& upstream_;
   const TensorPoolOptions options_;

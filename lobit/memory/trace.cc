@@ -18,7 +18,7 @@ namespace lobit {
 namespace {
 
 constexpr size_t kBufferBytes = size_t{64} << 10;
-// Above the longest line that the format allows, which has 108 characters and its end.
+// Above the longest line that the format allows, which has 101 characters and its end.
 constexpr size_t kMaxLineBytes = 128;
 
 struct NamedOp {
@@ -94,6 +94,10 @@ TraceWriter::TraceWriter(TraceSink& sink) : sink_(&sink) {
 Status TraceWriter::append(const TraceEvent& event) {
   LOBIT_RETURN_IF_ERROR(status_);
   const auto* named = std::ranges::find(kOps, event.op, &NamedOp::op);
+  if (named == kOps.end()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("trace: there is no operation {}", static_cast<unsigned>(event.op)));
+  }
   fmt::format_to(std::back_inserter(buffer_), "{},{},{},{},{},{},{}\n", named->name, event.thread,
                  event.time_ns, event.block, event.bytes, event.alignment, event.stream);
   return buffer_.size() < kBufferBytes ? Status() : flush();

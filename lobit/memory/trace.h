@@ -85,7 +85,8 @@ class LOBIT_API TraceWriter {
  public:
   explicit TraceWriter(TraceSink& sink);
 
-  // The first error of the sink, which every later call returns again. Does not check what readers check.
+  // The first error of the sink, which every later call returns again; kInvalidArgument, without effect, for
+  // an operation that does not exist. Does not check what else readers check.
   Status append(const TraceEvent& event);
   // Writes what is buffered and closes the sink.
   Status close();

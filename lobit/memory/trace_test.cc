@@ -234,6 +234,15 @@ TEST(TraceWriter, WritesTheLongestLine) {
   EXPECT_EQ(read(text.text())->at(0), event);
 }
 
+TEST(TraceWriter, RefusesAnOperationThatDoesNotExist) {
+  TraceText text;
+  TraceWriter writer(text);
+  EXPECT_THAT(writer.append({.op = static_cast<TraceOp>(4)}), fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(writer.append({.op = TraceOp::kTrim}), is_ok());
+  ASSERT_THAT(writer.close(), is_ok());
+  EXPECT_EQ(text.text(), with_header("trim,0,0,0,0,0,0\n"));
+}
+
 TEST(TraceWriter, WritesNothingAfterItsEnd) {
   TraceText text;
   TraceWriter writer(text);

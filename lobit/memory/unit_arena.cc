@@ -73,10 +73,10 @@ Result<void*> UnitArena::allocate(size_t bytes, size_t alignment) {
   const size_t slack = alignment > unit_alignment_ ? alignment - unit_alignment_ : 0;
   const std::lock_guard lock(mutex_);
   // Compared first, so that nothing below can overflow.
-  if (bytes > capacity_) return exhausted(bytes);
+  if (bytes > capacity_) return exhausted(bytes, alignment, bytes);
   const auto wanted = static_cast<uint32_t>((bytes + slack + unit_ - 1) / unit_);
   std::optional<uint32_t> run = map_.allocate(wanted);
-  if (!run.has_value()) return exhausted(bytes + slack);
+  if (!run.has_value()) return exhausted(bytes, alignment, bytes + slack);
 
   const uintptr_t start = reinterpret_cast<uintptr_t>(base_) + *run * unit_;
   const size_t offset = *run * unit_ + padding(start, alignment);
@@ -141,12 +141,12 @@ ArenaOccupancy UnitArena::occupancy() const {
           .largest_free = map_.largest_free() * unit_};
 }
 
-tl::unexpected<Error> UnitArena::exhausted(size_t bytes) const {
+tl::unexpected<Error> UnitArena::exhausted(size_t bytes, size_t alignment, size_t required) const {
   const size_t largest = map_.largest_free() * unit_;
   return fail(ErrorCode::kOutOfMemory,
-              fmt::format("{}: {} bytes asked for, {} of {} are free, the largest block has {}", name_, bytes,
-                          capacity_ - usage_.used, capacity_, largest),
-              {.required = bytes, .available = largest});
+              fmt::format("{}: {} bytes aligned to {} asked for, {} of {} are free, the largest block has {}",
+                          name_, bytes, alignment, capacity_ - usage_.used, capacity_, largest),
+              {.required = required, .available = largest});
 }
 
 }  // namespace lobit::detail

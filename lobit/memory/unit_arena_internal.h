@@ -39,7 +39,8 @@ class UnitArena {
  private:
   UnitArena(std::string_view name, size_t capacity, size_t unit, MemoryResource& upstream, std::byte* base,
             RunMap map);
-  tl::unexpected<Error> exhausted(size_t bytes) const;
+  // `required`: bytes of a free run that would do.
+  tl::unexpected<Error> exhausted(size_t bytes, size_t alignment, size_t required) const;
 
   const std::string_view name_;
   const size_t capacity_;

@@ -117,7 +117,7 @@ struct alignas(64) Lane {
 // The threads of a pool, each with its part of one buffer.
 class Lanes {
  public:
-  Lanes(ThreadPool& pool, std::span<std::byte> buffer) : pool_(pool), lanes_(pool.size()) {
+  Lanes(ThreadPool& pool, std::span<std::byte> buffer) : pool_(pool), lanes_(pool.size()), buffer_(buffer) {
     const size_t share = buffer.size() / lanes_.size() / kPiece * kPiece;
     for (size_t i = 0; i < lanes_.size(); ++i) lanes_[i].bytes = buffer.subspan(i * share, share);
   }
@@ -125,6 +125,9 @@ class Lanes {
   // Memory that was never written is one page of zeros.
   void touch() {
     pool_.run([&](size_t i) { std::memset(lanes_[i].bytes.data(), 1, lanes_[i].bytes.size()); });
+    // Shares are whole pieces; another number of lanes reads what they leave.
+    const std::span<std::byte> rest = buffer_.subspan(lanes_.size() * lanes_[0].bytes.size());
+    std::memset(rest.data(), 1, rest.size());
   }
 
   // In GB/s, from the moment in which the first one begins to that in which the last one ends.
@@ -145,6 +148,7 @@ class Lanes {
  private:
   ThreadPool& pool_;
   std::vector<Lane> lanes_;
+  const std::span<std::byte> buffer_;
 };
 
 }  // namespace

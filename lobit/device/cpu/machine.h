@@ -1,6 +1,5 @@
 // What procfs and sysfs tell about the machine. Internal to device. Functions without state; `root` stands
-// for
-// "/", so that tests can hand in a tree of their own.
+// for "/", so that tests can hand in a tree of their own.
 #pragma once
 
 #include <cstdint>
