@@ -34,8 +34,8 @@ std::vector<std::string_view> split(std::string_view text, char separator);
 // All of `text` as an unsigned decimal number.
 std::optional<uint64_t> parse_decimal(std::string_view text);
 
-// In a text of lines of a key, blanks or a colon or both, and a value (memory.stat, meminfo): the value behind
-// the first `key`, trimmed, which may be empty. Nothing when no line has the key.
+// In a text of lines of a key, blanks or a colon or both, and a value (memory.stat, meminfo): the value
+// behind the first `key`, trimmed, which may be empty. Nothing when no line has the key.
 std::optional<std::string_view> line_value(std::string_view text, std::string_view key);
 
 // A path of the running system below another root.
