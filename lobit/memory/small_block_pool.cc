@@ -42,6 +42,7 @@ SmallBlockPool::~SmallBlockPool() {
 }
 
 void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortage) {
+  if (void* pointer = take_cached_run(bytes, alignment); pointer != nullptr) return pointer;
   const Entry entry(*this);
   ThreadCache* cache = entry.cache();
   if (cache == nullptr) {
@@ -56,6 +57,7 @@ void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
 }
 
 FreeResult SmallBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
+  if (keep_run(pointer, bytes, alignment)) return FreeResult::kFreed;
   const Entry entry(*this);
   ThreadCache* cache = entry.cache();
   if (cache == nullptr) return FreeResult::kNoCache;
@@ -287,23 +289,62 @@ void SmallBlockPool::collect_from(ThreadCache* cache, Slab& slab) {
 
 // ---- Runs.
 
+inline void* SmallBlockPool::take_cached_run(size_t bytes, size_t alignment) {
+  ThreadCache* cache = local();
+  if (cache == nullptr || bytes <= kMaxClassBytes || bytes > kMaxCachedRunPages * kPageBytes ||
+      alignment > kPageBytes) {
+    return nullptr;
+  }
+  RunBin& bin = cache->runs[pages_of(bytes)];
+  void* pointer = nullptr;
+  if (cache->enter() && bin.count != 0) {
+    const RunId id = bin.runs[--bin.count];
+    Run& run = heap_.run(id);
+    run.bytes = bytes;
+    run.alignment = alignment;
+    run.live.store(true, std::memory_order_relaxed);
+    cache->cached_run_bytes -= uint64_t{run.pages} * kPageBytes;
+    cache->change.allocated(bytes);
+    pointer = heap_.address(run.first);
+  }
+  cache->leave();
+  return pointer;
+}
+
+inline bool SmallBlockPool::keep_run(void* pointer, size_t bytes, size_t alignment) {
+  ThreadCache* cache = local();
+  if (cache == nullptr || bytes <= kMaxClassBytes || bytes > kMaxCachedRunPages * kPageBytes) return false;
+  RunBin& bin = cache->runs[pages_of(bytes)];
+  bool kept = false;
+  if (cache->enter() && bin.count != bin.runs.size()) {
+    // Run 0 is never live.
+    const RunId id = heap_.run_at(heap_.page_of(pointer));
+    Run& run = heap_.run(id);
+    const uint64_t run_bytes = uint64_t{run.pages} * kPageBytes;
+    if (run.live.load(std::memory_order_relaxed) && heap_.address(run.first) == pointer && !run.large &&
+        run.bytes == bytes && run.alignment == alignment && alignment <= kPageBytes &&
+        cache->cached_run_bytes + run_bytes <= kMaxCachedRunBytes &&
+        run.live.exchange(false, std::memory_order_relaxed)) {
+      bin.runs[bin.count++] = id;
+      cache->cached_run_bytes += run_bytes;
+      cache->change.freed(bytes);
+      kept = true;
+    }
+  }
+  cache->leave();
+  return kept;
+}
+
 void* SmallBlockPool::take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage) {
   const uint32_t pages = pages_of(bytes);
-  RunId id = 0;
-  if (pages <= kMaxCachedRunPages && alignment <= kPageBytes && cache->runs[pages].count != 0) {
-    RunBin& bin = cache->runs[pages];
-    id = bin.runs[--bin.count];
-    cache->cached_run_bytes -= uint64_t{pages} * kPageBytes;
-  } else {
-    publish(cache);
-    const PageHeap::Lock lock = heap_.lock();
-    id = take_pages(lock, pages, std::max<uint32_t>(1, static_cast<uint32_t>(alignment / kPageBytes)),
-                    shortage);
-    if (id == 0) return nullptr;
-    heap_.run(id).large = false;
-    run_pages_.store(run_pages_.load(std::memory_order_relaxed) + pages, std::memory_order_relaxed);
-  }
+  publish(cache);
+  const PageHeap::Lock lock = heap_.lock();
+  const RunId id =
+      take_pages(lock, pages, std::max<uint32_t>(1, static_cast<uint32_t>(alignment / kPageBytes)), shortage);
+  if (id == 0) return nullptr;
+  run_pages_.store(run_pages_.load(std::memory_order_relaxed) + pages, std::memory_order_relaxed);
   Run& run = heap_.run(id);
+  run.large = false;
   run.bytes = bytes;
   run.alignment = alignment;
   run.live.store(true, std::memory_order_relaxed);
@@ -317,18 +358,10 @@ FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, void* pointer,
   if (!run.live.load(std::memory_order_relaxed)) return FreeResult::kNotLive;
   if (run.large || run.bytes != bytes || run.alignment != alignment) return FreeResult::kWrongSize;
   if (!run.live.exchange(false, std::memory_order_relaxed)) return FreeResult::kNotLive;
-  const uint64_t run_bytes = uint64_t{run.pages} * kPageBytes;
-  // Shorter ones have a large alignment, and a bin would not know it.
-  if (run.pages > kMaxClassBytes / kPageBytes && run.pages <= kMaxCachedRunPages) {
-    if (cache->cached_run_bytes + run_bytes > kMaxCachedRunBytes) give_cached_runs(cache);
-    RunBin& bin = cache->runs[run.pages];
-    if (bin.count < bin.runs.size()) {
-      bin.runs[bin.count++] = id;
-      cache->cached_run_bytes += run_bytes;
-      return FreeResult::kFreed;
-    }
-  }
   publish(cache);
+  // What the thread freed last is worth more than what it freed long ago.
+  if (cache->cached_run_bytes + uint64_t{run.pages} * kPageBytes > kMaxCachedRunBytes)
+    give_cached_runs(cache);
   give_run(heap_.lock(), id);
   return FreeResult::kFreed;
 }

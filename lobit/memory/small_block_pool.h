@@ -114,7 +114,9 @@ class SmallBlockPool final : private CacheOwner {
   void collect(ThreadCache* cache);
   void collect_from(ThreadCache* cache, Slab& slab);
 
-  // Runs.
+  // Runs. The first two are the common case: nullptr and false when it is not that.
+  void* take_cached_run(size_t bytes, size_t alignment);
+  bool keep_run(void* pointer, size_t bytes, size_t alignment);
   void* take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes, size_t alignment);
   void give_cached_runs(ThreadCache* cache);
