@@ -12,12 +12,12 @@ FOLDERS = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib")
 
 
 class Contestant(NamedTuple):
-    """One allocator: `program` is its name for lobit_bench_*, `library` is loaded before the C library."""
+    """One allocator: `program` is its name for lobit_bench_*, `preload` is a library loaded before the C library."""
 
     name: str
     program: str = "malloc"
     malloc: str = "glibc"
-    library: str = ""
+    preload: str = ""
     tunables: str = ""
 
 
@@ -25,9 +25,9 @@ CONTESTANTS = [
     Contestant("ours", "ours"),
     Contestant("glibc"),
     Contestant("glibc tuned", tunables=TUNED),
-    Contestant("mimalloc", malloc="mimalloc", library="libmimalloc.so.2"),
-    Contestant("jemalloc", malloc="jemalloc", library="libjemalloc.so.2"),
-    Contestant("tcmalloc", malloc="tcmalloc", library="libtcmalloc_minimal.so.4"),
+    Contestant("mimalloc", malloc="mimalloc", preload="libmimalloc.so.2"),
+    Contestant("jemalloc", malloc="jemalloc", preload="libjemalloc.so.2"),
+    Contestant("tcmalloc", malloc="tcmalloc", preload="libtcmalloc_minimal.so.4"),
     Contestant("pmr sync", "pmr-sync"),
     Contestant("pmr unsync", "pmr-unsync"),
 ]
@@ -41,17 +41,17 @@ class Failure(Exception):
     """A contestant could not run; the message is the reason in its rows."""
 
 
-def find_library(name):
+def find_preload(name):
     return next((path for folder in FOLDERS for path in sorted(glob.glob(f"{folder}/{name}"))), None)
 
 
 def environment(contestant):
     """The environment in which a process uses that contestant."""
     settings = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "GLIBC_TUNABLES")}
-    if contestant.library:
-        path = find_library(contestant.library)
+    if contestant.preload:
+        path = find_preload(contestant.preload)
         if path is None:
-            raise Failure(f"{contestant.library} is not installed (script/setup --bench)")
+            raise Failure(f"{contestant.preload} is not installed (script/setup --bench)")
         settings["LD_PRELOAD"] = path
     if contestant.tunables:
         settings["GLIBC_TUNABLES"] = contestant.tunables
