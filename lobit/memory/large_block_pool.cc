@@ -18,14 +18,9 @@ void* LargeBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
     *shortage = pages > UINT32_MAX ? Shortage::kAddressSpace : heap_.shortage();
     return nullptr;
   }
-  Run& run = heap_.run(id);
-  run.bytes = bytes;
-  run.alignment = alignment;
-  run.large = true;
-  run.live.store(true, std::memory_order_relaxed);
   held_pages_.store(held + pages, std::memory_order_relaxed);
   counts_.add_large(static_cast<int64_t>(bytes));
-  return heap_.address(run.first);
+  return heap_.begin_block(id, bytes, alignment, true);
 }
 
 FreeResult LargeBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
@@ -33,12 +28,10 @@ FreeResult LargeBlockPool::deallocate(void* pointer, size_t bytes, size_t alignm
   const PageHeap::Lock lock = heap_.lock();
   if (heap_.slab_at(page) != 0) return FreeResult::kWrongSize;
   const RunId id = heap_.run_at(page);
-  Run& run = heap_.run(id);
-  if (id == 0 || run.first != page || heap_.address(run.first) != pointer) return FreeResult::kForeign;
-  if (!run.live.load(std::memory_order_relaxed)) return FreeResult::kNotLive;
-  if (!run.large || run.bytes != bytes || run.alignment != alignment) return FreeResult::kWrongSize;
-  run.live.store(false, std::memory_order_relaxed);
-  held_pages_.store(held_pages_.load(std::memory_order_relaxed) - run.pages, std::memory_order_relaxed);
+  const FreeResult result = heap_.end_block(id, pointer, bytes, alignment, true);
+  if (result != FreeResult::kFreed) return result;
+  held_pages_.store(held_pages_.load(std::memory_order_relaxed) - heap_.run(id).pages,
+                    std::memory_order_relaxed);
   counts_.add_large(-static_cast<int64_t>(bytes));
   heap_.give(lock, id);
   return FreeResult::kFreed;

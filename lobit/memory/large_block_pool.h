@@ -7,7 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "lobit/memory/small_block_pool.h"
+#include "lobit/memory/block_counts.h"
+#include "lobit/memory/page_heap.h"
 
 namespace lobit::detail {
 

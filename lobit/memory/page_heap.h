@@ -48,6 +48,15 @@ enum class Shortage : uint8_t {
   kSystem,        // the system refused
 };
 
+// What a call to deallocate found.
+enum class FreeResult : uint8_t {
+  kFreed,
+  kForeign,    // no block of this pool begins there
+  kNotLive,    // the block is free already
+  kWrongSize,  // the block was asked for with other bytes or another alignment
+  kNoCache,    // the system refused memory for the calling thread's cache
+};
+
 struct PageHeapOptions {
   uint64_t reserve_bytes = 0;  // of address space
   uint64_t limit = 0;          // of committed bytes
@@ -105,6 +114,24 @@ class PageHeap {
   uint32_t slab_at(size_t page) const {
     return page < slabs_at_.size() ? slabs_at_[page].load(std::memory_order_relaxed) : 0;
   }
+  // Makes a taken run a block of the large or the small pool; returns where it begins.
+  std::byte* begin_block(RunId id, size_t bytes, size_t alignment, bool large) {
+    Run& run = runs_[id];
+    run.bytes = bytes;
+    run.alignment = alignment;
+    run.large = large;
+    run.live.store(true, std::memory_order_relaxed);
+    return address(run.first);
+  }
+  // The reverse: kFreed, for one caller only, when that very block begins there.
+  FreeResult end_block(RunId id, const void* pointer, size_t bytes, size_t alignment, bool large) {
+    Run& run = runs_[id];
+    if (id == 0 || address(run.first) != pointer) return FreeResult::kForeign;
+    if (!run.live.load(std::memory_order_relaxed)) return FreeResult::kNotLive;
+    if (run.large != large || run.bytes != bytes || run.alignment != alignment) return FreeResult::kWrongSize;
+    return run.live.exchange(false, std::memory_order_relaxed) ? FreeResult::kFreed : FreeResult::kNotLive;
+  }
+
   // Marks every page of a taken run as a part of `slab`, or of none (0).
   void set_slab(const Lock& lock, RunId id, uint32_t slab);
 

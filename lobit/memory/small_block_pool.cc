@@ -295,17 +295,14 @@ inline void* SmallBlockPool::take_cached_run(size_t bytes, size_t alignment) {
       alignment > kPageBytes) {
     return nullptr;
   }
-  RunBin& bin = cache->runs[pages_of(bytes)];
+  const uint32_t pages = pages_of(bytes);
+  RunBin& bin = cache->runs[pages];
   void* pointer = nullptr;
   if (cache->enter() && bin.count != 0) {
     const RunId id = bin.runs[--bin.count];
-    Run& run = heap_.run(id);
-    run.bytes = bytes;
-    run.alignment = alignment;
-    run.live.store(true, std::memory_order_relaxed);
-    cache->cached_run_bytes -= uint64_t{run.pages} * kPageBytes;
+    cache->cached_run_bytes -= uint64_t{pages} * kPageBytes;
     cache->change.allocated(bytes);
-    pointer = heap_.address(run.first);
+    pointer = heap_.begin_block(id, bytes, alignment, false);
   }
   cache->leave();
   return pointer;
@@ -313,18 +310,18 @@ inline void* SmallBlockPool::take_cached_run(size_t bytes, size_t alignment) {
 
 inline bool SmallBlockPool::keep_run(void* pointer, size_t bytes, size_t alignment) {
   ThreadCache* cache = local();
-  if (cache == nullptr || bytes <= kMaxClassBytes || bytes > kMaxCachedRunPages * kPageBytes) return false;
-  RunBin& bin = cache->runs[pages_of(bytes)];
+  if (cache == nullptr || bytes <= kMaxClassBytes || bytes > kMaxCachedRunPages * kPageBytes ||
+      alignment > kPageBytes) {
+    return false;
+  }
+  const uint32_t pages = pages_of(bytes);
+  const uint64_t run_bytes = uint64_t{pages} * kPageBytes;
+  RunBin& bin = cache->runs[pages];
   bool kept = false;
-  if (cache->enter() && bin.count != bin.runs.size()) {
-    // Run 0 is never live.
+  if (cache->enter() && bin.count != bin.runs.size() &&
+      cache->cached_run_bytes + run_bytes <= kMaxCachedRunBytes) {
     const RunId id = heap_.run_at(heap_.page_of(pointer));
-    Run& run = heap_.run(id);
-    const uint64_t run_bytes = uint64_t{run.pages} * kPageBytes;
-    if (run.live.load(std::memory_order_relaxed) && heap_.address(run.first) == pointer && !run.large &&
-        run.bytes == bytes && run.alignment == alignment && alignment <= kPageBytes &&
-        cache->cached_run_bytes + run_bytes <= kMaxCachedRunBytes &&
-        run.live.exchange(false, std::memory_order_relaxed)) {
+    if (heap_.end_block(id, pointer, bytes, alignment, false) == FreeResult::kFreed) {
       bin.runs[bin.count++] = id;
       cache->cached_run_bytes += run_bytes;
       cache->change.freed(bytes);
@@ -343,24 +340,16 @@ void* SmallBlockPool::take_run(ThreadCache* cache, size_t bytes, size_t alignmen
       take_pages(lock, pages, std::max<uint32_t>(1, static_cast<uint32_t>(alignment / kPageBytes)), shortage);
   if (id == 0) return nullptr;
   run_pages_.store(run_pages_.load(std::memory_order_relaxed) + pages, std::memory_order_relaxed);
-  Run& run = heap_.run(id);
-  run.large = false;
-  run.bytes = bytes;
-  run.alignment = alignment;
-  run.live.store(true, std::memory_order_relaxed);
-  return heap_.address(run.first);
+  return heap_.begin_block(id, bytes, alignment, false);
 }
 
 FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes,
                                     size_t alignment) {
-  Run& run = heap_.run(id);
-  if (heap_.address(run.first) != pointer) return FreeResult::kForeign;
-  if (!run.live.load(std::memory_order_relaxed)) return FreeResult::kNotLive;
-  if (run.large || run.bytes != bytes || run.alignment != alignment) return FreeResult::kWrongSize;
-  if (!run.live.exchange(false, std::memory_order_relaxed)) return FreeResult::kNotLive;
+  const FreeResult result = heap_.end_block(id, pointer, bytes, alignment, false);
+  if (result != FreeResult::kFreed) return result;
   publish(cache);
   // What the thread freed last is worth more than what it freed long ago.
-  if (cache->cached_run_bytes + uint64_t{run.pages} * kPageBytes > kMaxCachedRunBytes)
+  if (cache->cached_run_bytes + uint64_t{heap_.run(id).pages} * kPageBytes > kMaxCachedRunBytes)
     give_cached_runs(cache);
   give_run(heap_.lock(), id);
   return FreeResult::kFreed;

@@ -17,15 +17,6 @@
 
 namespace lobit::detail {
 
-// What a call to deallocate found.
-enum class FreeResult : uint8_t {
-  kFreed,
-  kForeign,    // no block of this pool begins there
-  kNotLive,    // the block is free already
-  kWrongSize,  // the block was asked for with other bytes or another alignment
-  kNoCache,    // the system refused memory for the calling thread's cache
-};
-
 class SmallBlockPool final : private CacheOwner {
  public:
   // `heap` and `counts` outlive the pool; the pool holds at most `most_bytes` of the heap's pages.
