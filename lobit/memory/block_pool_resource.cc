@@ -18,32 +18,14 @@ Result<std::unique_ptr<BlockPoolResource>> BlockPoolResource::create(size_t capa
   return std::unique_ptr<BlockPoolResource>(new BlockPoolResource(std::move(arena)));
 }
 
-BlockPoolResource::BlockPoolResource(std::unique_ptr<detail::UnitArena> arena) : arena_(std::move(arena)) {}
-BlockPoolResource::~BlockPoolResource() = default;
-
 size_t BlockPoolResource::block_size() const {
-  return arena_->unit();
+  return arena().unit();
 }
 bool BlockPoolResource::fits_block(size_t bytes, size_t alignment) const {
-  return bytes <= arena_->unit() && alignment <= arena_->unit_alignment();
+  return bytes <= arena().unit() && alignment <= arena().unit_alignment();
 }
 bool BlockPoolResource::contains(const void* pointer) const {
-  return arena_->contains(pointer);
-}
-ArenaOccupancy BlockPoolResource::occupancy() const {
-  return arena_->occupancy();
-}
-Result<void*> BlockPoolResource::do_allocate(size_t bytes, size_t alignment, Stream /*stream*/) {
-  return arena_->allocate(bytes, alignment);
-}
-Status BlockPoolResource::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) {
-  return arena_->deallocate(pointer, bytes, alignment);
-}
-MemoryUsage BlockPoolResource::do_usage() const {
-  return arena_->usage();
-}
-Device BlockPoolResource::do_device() const {
-  return arena_->device();
+  return arena().contains(pointer);
 }
 
 }  // namespace lobit
