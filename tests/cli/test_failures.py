@@ -76,13 +76,22 @@ class Interrupted(CliTest):
     def partials(self, folder=None):
         return [p for p in os.listdir(folder or self.folder) if p.startswith(PARTIAL)]
 
+    def wait_for_partial(self, process, folder=None):
+        """Returns once the process has ended, or its temporary file is locked and has got its size."""
+        folder = folder or self.folder
+        while process.poll() is None:
+            try:
+                if any((folder / name).stat().st_size > 0 for name in self.partials(folder)):
+                    return
+            except FileNotFoundError:  # not there yet, or renamed just now
+                pass
+
     def interrupt(self, number, *args):
         """Returns the exit code and stderr of a run that the signal met in mid-run."""
         command = [PROGRAM, "convert", str(self.source), "--threads", "1", *map(str, args)]
         for _ in range(20):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            while process.poll() is None and not self.partials():
-                pass
+            self.wait_for_partial(process)
             process.send_signal(number)
             stderr = process.communicate(timeout=60)[1].decode()
             if process.returncode != 0:
@@ -122,9 +131,9 @@ class Interrupted(CliTest):
         for _ in range(20):
             command = [PROGRAM, "convert", str(self.source), "-o", str(target), "--to", "q8_0", "--threads", "1"]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            while process.poll() is None and not self.partials():
-                pass
+            self.wait_for_partial(process)
             process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # the signal takes its time
             living = self.partials()
             if living:
                 self.ok("synth", "-o", self.path("other.gguf"), "--size", "1MiB", "--overwrite")
@@ -145,8 +154,7 @@ class Interrupted(CliTest):
                 [PROGRAM, "convert", str(source), "-o", str(target), "--to", "q8_0", "--threads", "1"],
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             )  # fmt: skip
-            while process.poll() is None and not self.partials():
-                pass
+            self.wait_for_partial(process)
             os.truncate(source, MIB)
             stderr = process.communicate(timeout=60)[1].decode()
             if process.returncode != 0:
@@ -167,8 +175,7 @@ class Interrupted(CliTest):
         for _ in range(20):
             command = [PROGRAM, "convert", str(self.source), "-o", str(folder), "--to", "q8_0", "--threads", "1"]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            while process.poll() is None and not (folder.exists() and self.partials(folder)):
-                pass
+            self.wait_for_partial(process, folder)
             process.send_signal(signal.SIGTERM)
             if process.wait(timeout=60) == 1:
                 self.assertFalse(folder.exists(), "the folder that it made is gone")
@@ -197,8 +204,7 @@ class Interrupted(CliTest):
                 [PROGRAM, "synth", "-o", str(target), "--size", "300MiB", "--threads", "1"], stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )  # fmt: skip
-            while process.poll() is None and not self.partials():
-                pass
+            self.wait_for_partial(process)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
             if process.returncode == 1:
