@@ -29,9 +29,9 @@ struct BlockChange {
 };
 
 struct BlockCounts {
-  std::atomic<int64_t> bytes{0};        // of caches
-  std::atomic<int64_t> large_bytes{0};  // written under the heap's lock, as the other large counts are
-  std::atomic<int64_t> most_bytes{0};   // of both together
+  std::atomic<int64_t> bytes{0};  // of caches
+  std::atomic<int64_t> large_bytes{0};
+  std::atomic<int64_t> most_bytes{0};  // of both together
   std::atomic<uint64_t> allocations{0};
   std::atomic<uint64_t> deallocations{0};
   std::atomic<uint64_t> large_allocations{0};
@@ -44,13 +44,10 @@ struct BlockCounts {
     deallocations.fetch_add(change.deallocations, std::memory_order_relaxed);
   }
 
-  // Under the heap's lock.
   void add_large(int64_t change) {
-    const int64_t now = large_bytes.load(std::memory_order_relaxed) + change;
-    large_bytes.store(now, std::memory_order_relaxed);
-    std::atomic<uint64_t>& count = change > 0 ? large_allocations : large_deallocations;
-    count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    raise_most(bytes.load(std::memory_order_relaxed) + now);
+    const int64_t now = large_bytes.fetch_add(change, std::memory_order_relaxed) + change;
+    (change > 0 ? large_allocations : large_deallocations).fetch_add(1, std::memory_order_relaxed);
+    if (change > 0) raise_most(bytes.load(std::memory_order_relaxed) + now);
   }
 
   // What one thread freed for another may be seen before it is seen allocated.

@@ -56,7 +56,7 @@ ThreadExit& thread_exit() {
 CacheOwner::CacheOwner() {
   const std::lock_guard lock(registry().mutex);
   serial_ = registry().next_serial++;
-  slot_ = serial_ % kLocalSlots;
+  slot_offset_ = serial_ % kLocalSlots * sizeof(LocalEntry);
   registry().owners.emplace(serial_, this);
 }
 
@@ -81,7 +81,7 @@ bool CacheOwner::adopt(ThreadCache* cache) {
       return false;
     }
   }
-  local_entries[slot_] = entry;
+  local_entries[slot_offset_ / sizeof(LocalEntry)] = entry;
   return true;
 }
 

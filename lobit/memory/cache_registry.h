@@ -11,6 +11,13 @@ namespace lobit::detail {
 
 struct ThreadCache;
 
+inline constexpr size_t kLocalSlots = 64;
+
+struct LocalEntry {
+  uint64_t serial;     // 0: none
+  ThreadCache* cache;  // of the pool with that serial, never nullptr
+};
+
 class CacheOwner {
  public:
   // Takes a slot and a serial, and hears of ending threads from now on.
@@ -19,8 +26,14 @@ class CacheOwner {
   CacheOwner& operator=(const CacheOwner&) = delete;
   virtual ~CacheOwner() = default;
 
+  // Where the calling thread's cache stands, if it is this pool's entry.
+  const LocalEntry& local_entry() const;
+  bool is_own(const LocalEntry& entry) const { return entry.serial == serial_; }
   // The calling thread's cache, or nullptr when the table has none (any more).
-  ThreadCache* local() const;
+  ThreadCache* local() const {
+    const LocalEntry& entry = local_entry();
+    return is_own(entry) ? entry.cache : nullptr;
+  }
 
  protected:
   // Remembers the calling thread's cache. False when it cannot: the thread is ending, or memory is short.
@@ -36,22 +49,15 @@ class CacheOwner {
   virtual void retire(ThreadCache* cache) = 0;
 
   uint64_t serial_;
-  size_t slot_;
-};
-
-inline constexpr size_t kLocalSlots = 64;
-
-struct LocalEntry {
-  uint64_t serial;  // 0: none
-  ThreadCache* cache;
+  size_t slot_offset_;  // of the entry in the table, in bytes
 };
 
 extern constinit thread_local std::array<LocalEntry, kLocalSlots> local_entries
     __attribute__((tls_model("initial-exec")));
 
-inline ThreadCache* CacheOwner::local() const {
-  const LocalEntry& entry = local_entries[slot_];
-  return entry.serial == serial_ ? entry.cache : nullptr;
+inline const LocalEntry& CacheOwner::local_entry() const {
+  return *reinterpret_cast<const LocalEntry*>(reinterpret_cast<const std::byte*>(local_entries.data()) +
+                                              slot_offset_);
 }
 
 }  // namespace lobit::detail

@@ -65,6 +65,11 @@ Status check_options(const MemoryPoolOptions& o) {
   return {};
 }
 
+// A power of two that every block is aligned to.
+bool is_common_alignment(size_t alignment) {
+  return alignment - 1 < kDefaultAlignment && (alignment & (alignment - 1)) == 0;
+}
+
 }  // namespace
 
 struct HybridMemoryPool::State {
@@ -79,6 +84,15 @@ struct HybridMemoryPool::State {
   ReclaimerId next_reclaimer = 1;
   std::function<bool(const OutOfMemory&)> failure_handler;
 
+  // Without a lock; for any arguments.
+  void* take_cached(size_t bytes, size_t alignment) const {
+    if (bytes > detail::kMaxClassBytes) return small->allocate_run_fast(bytes, alignment);
+    return is_common_alignment(alignment) ? small->allocate_fast(bytes) : nullptr;
+  }
+  bool give_cached(void* pointer, size_t bytes, size_t alignment) const {
+    if (bytes > detail::kMaxClassBytes) return small->deallocate_run_fast(pointer, bytes, alignment);
+    return is_common_alignment(alignment) && small->deallocate_fast(pointer, bytes);
+  }
   // A large block is counted after what this thread did with small ones, so that the peak of one thread's
   // work is exact.
   void* take(size_t bytes, size_t alignment, Shortage* shortage) const {
@@ -103,10 +117,8 @@ Result<std::unique_ptr<HybridMemoryPool>> HybridMemoryPool::create(const MemoryP
   auto state = std::make_unique<State>();
   state->options = options;
   LOBIT_RETURN_IF_ERROR(state->reserve(memory));
-  state->large = std::make_unique<LargeBlockPool>(*state->heap, state->counts, options.large.max);
-  if (const uint64_t initial = options.small.initial + options.large.initial; initial != 0) {
-    LOBIT_RETURN_IF_ERROR(state->heap->warm(state->heap->lock(), initial));
-  }
+  state->large = std::make_unique<LargeBlockPool>(*state->heap, state->counts);
+  LOBIT_RETURN_IF_ERROR(state->heap->warm(state->heap->lock(), options.small.initial, options.large.initial));
   return std::unique_ptr<HybridMemoryPool>(new HybridMemoryPool(std::move(state)));
 }
 
@@ -115,11 +127,13 @@ Status HybridMemoryPool::State::reserve(VirtualMemory& memory) {
   detail::PageHeapOptions wanted{.reserve_bytes = wanted_addresses(options),
                                  .limit = options.limit,
                                  .keep = options.small.initial + options.large.initial,
+                                 .most_small = options.small.max,
+                                 .most_large = options.large.max,
                                  .huge_pages = options.huge_pages == HugePages::kWhereTheyFit};
   while (true) {
     auto new_heap = PageHeap::create(memory, wanted);
     if (new_heap) {
-      auto new_small = SmallBlockPool::create(memory, **new_heap, counts, options.small.max);
+      auto new_small = SmallBlockPool::create(memory, **new_heap, counts, options.small_block_threshold);
       if (new_small) {
         heap = std::move(*new_heap);
         small = std::move(*new_small);
@@ -133,27 +147,30 @@ Status HybridMemoryPool::State::reserve(VirtualMemory& memory) {
   }
 }
 
-HybridMemoryPool::HybridMemoryPool(std::unique_ptr<State> state) : state_(std::move(state)) {}
+HybridMemoryPool::HybridMemoryPool(std::unique_ptr<State> state)
+    : state_(std::move(state)), small_(state_->small.get()) {}
 HybridMemoryPool::~HybridMemoryPool() = default;
 
 const MemoryPoolOptions& HybridMemoryPool::options() const {
   return state_->options;
 }
 
+// The slow ways take the same arguments in the same places, so that the fast ones need no stack.
 void* HybridMemoryPool::try_allocate(size_t bytes, size_t alignment) {
-  void* pointer = state_->small->allocate_fast(bytes, alignment);
+  void* pointer = alignment == kDefaultAlignment ? small_->allocate_fast(bytes) : nullptr;
   if (pointer == nullptr) [[unlikely]]
     return try_allocate_slowly(bytes, alignment);
   return pointer;
 }
 
 bool HybridMemoryPool::try_deallocate(void* pointer, size_t bytes, size_t alignment) {
-  if (state_->small->deallocate_fast(pointer, bytes, alignment)) [[likely]]
-    return true;
-  return try_deallocate_slowly(pointer, bytes, alignment);
+  if (alignment != kDefaultAlignment || !small_->deallocate_fast(pointer, bytes)) [[unlikely]]
+    return try_deallocate_slowly(pointer, bytes, alignment);
+  return true;
 }
 
 void* HybridMemoryPool::try_allocate_slowly(size_t bytes, size_t alignment) {
+  if (void* pointer = state_->take_cached(bytes, alignment); pointer != nullptr) return pointer;
   Shortage shortage = Shortage::kNone;
   if (!is_valid_request(bytes, alignment)) return nullptr;
   void* pointer = state_->take(bytes, alignment, &shortage);
@@ -161,26 +178,26 @@ void* HybridMemoryPool::try_allocate_slowly(size_t bytes, size_t alignment) {
 }
 
 bool HybridMemoryPool::try_deallocate_slowly(void* pointer, size_t bytes, size_t alignment) {
+  if (state_->give_cached(pointer, bytes, alignment)) return true;
   return is_valid_request(bytes, alignment) && state_->give(pointer, bytes, alignment) == FreeResult::kFreed;
 }
 
-// The slow ways take the same arguments in the same places, so that the fast ones need no stack.
 Result<void*> HybridMemoryPool::do_allocate(size_t bytes, size_t alignment, Stream /*stream*/) {
-  void* pointer = state_->small->allocate_fast(bytes, alignment);
+  void* pointer = alignment == kDefaultAlignment ? small_->allocate_fast(bytes) : nullptr;
   if (pointer == nullptr) [[unlikely]]
     return allocate_slowly(bytes, alignment);
   return pointer;
 }
 
 Status HybridMemoryPool::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) {
-  if (!state_->small->deallocate_fast(pointer, bytes, alignment)) [[unlikely]] {
+  if (alignment != kDefaultAlignment || !small_->deallocate_fast(pointer, bytes)) [[unlikely]]
     return deallocate_slowly(pointer, bytes, alignment);
-  }
   Status freed;  // `return {}` would clear the room for an error first
   return freed;
 }
 
 Result<void*> HybridMemoryPool::allocate_slowly(size_t bytes, size_t alignment) {
+  if (void* pointer = state_->take_cached(bytes, alignment); pointer != nullptr) return pointer;
   if (!is_valid_request(bytes, alignment)) return fail(check_request(bytes, alignment).error());
   Shortage shortage = Shortage::kNone;
   void* pointer = state_->take(bytes, alignment, &shortage);
@@ -189,6 +206,10 @@ Result<void*> HybridMemoryPool::allocate_slowly(size_t bytes, size_t alignment) 
 }
 
 Status HybridMemoryPool::deallocate_slowly(void* pointer, size_t bytes, size_t alignment) {
+  if (state_->give_cached(pointer, bytes, alignment)) {
+    Status freed;
+    return freed;
+  }
   if (!is_valid_request(bytes, alignment)) return check_request(bytes, alignment);
   const FreeResult result = state_->give(pointer, bytes, alignment);
   if (result == FreeResult::kFreed) {
@@ -214,7 +235,12 @@ size_t HybridMemoryPool::do_trim() {
 
 MemoryUsage HybridMemoryPool::do_usage() const {
   MemoryUsage usage;
-  usage.used = state_->small->publish_all() + state_->large->held_bytes();
+  {
+    // A kept run is nobody's.
+    const PageHeap::Lock lock = state_->heap->lock();
+    state_->heap->give_kept(lock);
+  }
+  usage.used = state_->small->publish_all();
   const detail::BlockCounts& counts = state_->counts;
   usage.allocated = counts.live();
   usage.peak_allocated = static_cast<uint64_t>(counts.most_bytes.load(std::memory_order_relaxed));
@@ -317,7 +343,7 @@ Error HybridMemoryPool::State::out_of_memory(const OutOfMemory& what, Shortage s
   if (shortage == Shortage::kPoolLimit) {
     const bool is_small = what.bytes < options.small_block_threshold;
     const uint64_t most = is_small ? options.small.max : options.large.max;
-    const uint64_t held = is_small ? small->held_bytes() : large->held_bytes();
+    const uint64_t held = is_small ? small->held_bytes() : heap->held_bytes(detail::RunKind::kLarge);
     code = ErrorCode::kLimit;
     available = most > held ? most - held : 0;
     why = fmt::format("the {} pool may hold {} bytes and holds {}", is_small ? "small" : "large", most, held);

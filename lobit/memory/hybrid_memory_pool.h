@@ -25,6 +25,10 @@
 
 namespace lobit {
 
+namespace detail {
+class SmallBlockPool;
+}
+
 inline constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
 
 struct PoolSize {
@@ -110,6 +114,7 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
   Status deallocate_slowly(void* pointer, size_t bytes, size_t alignment);
 
   std::unique_ptr<State> state_;
+  detail::SmallBlockPool* small_;  // of state_, one load nearer
 };
 
 }  // namespace lobit

@@ -5,35 +5,35 @@
 namespace lobit::detail {
 
 void* LargeBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortage) {
-  const uint64_t pages = bytes / kPageBytes + (bytes % kPageBytes != 0);
+  const uint64_t wanted = bytes / kPageBytes + (bytes % kPageBytes != 0);
+  if (wanted > UINT32_MAX) {
+    *shortage = Shortage::kAddressSpace;
+    return nullptr;
+  }
+  const auto pages = static_cast<uint32_t>(wanted);
   const auto aligned = static_cast<uint32_t>(std::max<size_t>(1, alignment / kPageBytes));
-  const PageHeap::Lock lock = heap_.lock();
-  const uint64_t held = held_pages_.load(std::memory_order_relaxed);
-  if (pages > most_pages_ - held) {
-    *shortage = Shortage::kPoolLimit;
-    return nullptr;
-  }
-  const RunId id = pages > UINT32_MAX ? 0 : heap_.take(lock, static_cast<uint32_t>(pages), aligned);
+  RunId id = heap_.take_kept(pages, aligned, RunKind::kLarge);
   if (id == 0) {
-    *shortage = pages > UINT32_MAX ? Shortage::kAddressSpace : heap_.shortage();
-    return nullptr;
+    const PageHeap::Lock lock = heap_.lock();
+    id = heap_.take(lock, pages, aligned, RunKind::kLarge);
+    if (id == 0) {
+      *shortage = heap_.shortage();
+      return nullptr;
+    }
   }
-  held_pages_.store(held + pages, std::memory_order_relaxed);
   counts_.add_large(static_cast<int64_t>(bytes));
-  return heap_.begin_block(id, bytes, alignment, true);
+  return heap_.begin_block(id, bytes, alignment, nullptr);
 }
 
 FreeResult LargeBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
   const size_t page = heap_.page_of(pointer);
-  const PageHeap::Lock lock = heap_.lock();
   if (heap_.slab_at(page) != 0) return FreeResult::kWrongSize;
-  const RunId id = heap_.run_at(page);
-  const FreeResult result = heap_.end_block(id, pointer, bytes, alignment, true);
+  const FreeResult result = heap_.end_block(heap_.run_at(page), pointer, bytes, alignment, nullptr);
   if (result != FreeResult::kFreed) return result;
-  held_pages_.store(held_pages_.load(std::memory_order_relaxed) - heap_.run(id).pages,
-                    std::memory_order_relaxed);
   counts_.add_large(-static_cast<int64_t>(bytes));
-  heap_.give(lock, id);
+  if (const RunId displaced = heap_.keep(heap_.run_at(page)); displaced != 0) {
+    heap_.give(heap_.lock(), displaced);
+  }
   return FreeResult::kFreed;
 }
 

@@ -131,8 +131,32 @@ RunId PageHeap::search(const Bins& bins, uint32_t pages) const {
   return id;
 }
 
-RunId PageHeap::take(const Lock& /*lock*/, uint32_t pages, uint32_t alignment) {
+bool PageHeap::may_hold(uint32_t pages, RunKind kind) const {
+  const bool large = kind == RunKind::kLarge;
+  const uint64_t held = large ? held_bytes(kind) : held_bytes(RunKind::kSlab) + held_bytes(RunKind::kSmall);
+  return uint64_t{pages} * kPageBytes <= (large ? options_.most_large : options_.most_small) - held;
+}
+
+void PageHeap::hold(RunKind kind, int64_t pages) {
+  std::atomic<uint64_t>& held = held_pages_[static_cast<size_t>(kind)];
+  held.store(held.load(std::memory_order_relaxed) + static_cast<uint64_t>(pages), std::memory_order_relaxed);
+}
+
+RunId PageHeap::take_kept(uint32_t pages, uint32_t alignment, RunKind kind) {
+  if (kept_.load(std::memory_order_relaxed) == 0) return 0;
+  const RunId id = kept_.exchange(0, std::memory_order_acq_rel);
+  if (id == 0) return 0;
+  const Run& run = runs_[id];
+  if (run.pages == pages && run.kind == kind && run.first % alignment == 0) return id;
+  give(lock(), id);
+  return 0;
+}
+
+RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind) {
   LOBIT_DCHECK(pages != 0);
+  give_kept(lock);
+  shortage_ = Shortage::kPoolLimit;
+  if (!may_hold(pages, kind)) return 0;
   const uint64_t wanted = uint64_t{pages} + alignment - 1;
   shortage_ = Shortage::kAddressSpace;
   if (wanted > pages_) return 0;
@@ -159,10 +183,11 @@ RunId PageHeap::take(const Lock& /*lock*/, uint32_t pages, uint32_t alignment) {
     insert(id);
     return 0;
   }
-  run.prefix = pages;
   run.first = taken.first;
   run.pages = pages;
   run.state = Run::State::kTaken;
+  run.kind = kind;
+  hold(kind, pages);
   mark(run, id);
   if (before.count != 0) {
     insert(new_run(before.first, before.count, was_committed ? before.count : commits_.prefix(before)));
@@ -202,6 +227,7 @@ bool PageHeap::commit(PageRange range, PageRange before, PageRange after) {
 void PageHeap::give(const Lock& /*lock*/, RunId id) {
   Run& run = runs_[id];
   LOBIT_DCHECK(run.state == Run::State::kTaken);
+  hold(run.kind, -int64_t{run.pages});
   run.prefix = run.pages;
   if (run.first != 0) {
     const RunId left = runs_at_[run.first - 1].load(std::memory_order_relaxed);
@@ -230,18 +256,29 @@ RunId PageHeap::merge(RunId left, RunId right) {
   return left;
 }
 
-Status PageHeap::warm(const Lock& lock, uint64_t bytes) {
-  const uint64_t pages = bytes / kPageBytes + (bytes % kPageBytes != 0);
-  const RunId id = pages <= pages_ ? take(lock, static_cast<uint32_t>(pages), 1) : 0;
-  if (id == 0) {
-    return fail(ErrorCode::kOutOfMemory,
-                fmt::format("pool: the initial {} bytes ({} pages of {}) are not to be had", bytes, pages,
-                            kPageBytes),
-                {.required = bytes});
+Status PageHeap::warm(const Lock& lock, uint64_t small_bytes, uint64_t large_bytes) {
+  std::array<RunId, 2> taken{};
+  Status status;
+  for (const bool large : {false, true}) {
+    const uint64_t bytes = large ? large_bytes : small_bytes;
+    if (bytes == 0) continue;
+    const uint64_t pages = bytes / kPageBytes + (bytes % kPageBytes != 0);
+    const RunKind kind = large ? RunKind::kLarge : RunKind::kSmall;
+    const RunId id = pages <= pages_ ? take(lock, static_cast<uint32_t>(pages), 1, kind) : 0;
+    if (id == 0) {
+      status = fail(ErrorCode::kOutOfMemory,
+                    fmt::format("pool: the initial {} bytes ({} pages of {}) are not to be had", bytes, pages,
+                                kPageBytes),
+                    {.required = bytes});
+      break;
+    }
+    taken[large ? 1 : 0] = id;
+    memory_.populate(address(runs_[id].first), static_cast<size_t>(pages) * kPageBytes);
   }
-  memory_.populate(address(runs_[id].first), static_cast<size_t>(pages) * kPageBytes);
-  give(lock, id);
-  return {};
+  for (const RunId id : taken) {
+    if (id != 0) give(lock, id);
+  }
+  return status;
 }
 
 // A free run's committed pages go, at most so many bytes; it comes back into its bin.
@@ -272,13 +309,15 @@ uint64_t PageHeap::discard_free(uint64_t wanted, uint64_t most) {
   return freed;
 }
 
-uint64_t PageHeap::trim(const Lock& /*lock*/) {
+uint64_t PageHeap::trim(const Lock& lock) {
+  give_kept(lock);
   const uint64_t committed = commits_.committed();
   if (committed <= options_.keep) return 0;
   return discard_free(committed - options_.keep, committed - options_.keep);
 }
 
-uint32_t PageHeap::largest_free(const Lock& /*lock*/) const {
+uint32_t PageHeap::largest_free(const Lock& lock) {
+  give_kept(lock);
   uint32_t largest = 0;
   for (const Bins* bins : {&committed_, &uncommitted_}) {
     for (uint32_t bin = kBins; bin-- > 0;) {
@@ -292,7 +331,8 @@ uint32_t PageHeap::largest_free(const Lock& /*lock*/) const {
   return largest;
 }
 
-PageHeap::FreeCommitted PageHeap::free_committed(const Lock& /*lock*/) const {
+PageHeap::FreeCommitted PageHeap::free_committed(const Lock& lock) {
+  give_kept(lock);
   FreeCommitted result;
   for (const Bins* bins : {&committed_, &uncommitted_}) {
     for (const RunId head : bins->heads) {

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,10 +18,15 @@
 #include "lobit/memory/commit_map.h"
 #include "lobit/memory/metadata_array.h"
 #include "lobit/memory/size_class.h"
+#include "lobit/memory/spin_mutex.h"
 
 namespace lobit::detail {
 
 using RunId = uint32_t;  // 0 is none
+
+// What a run was taken for; each has its own count of pages.
+enum class RunKind : uint8_t { kSlab, kSmall, kLarge };
+inline constexpr size_t kRunKinds = 3;
 
 // What a run is and, while it is free, its place in a bin.
 struct Run {
@@ -32,12 +38,13 @@ struct Run {
   RunId previous;   // free: in its bin
   RunId next;       // free: in its bin; unused: in the list of unused records
   State state;
-  bool large;              // taken: of the large pool
+  RunKind kind;            // taken
   std::atomic<bool> live;  // taken as a block: the user has it
+  uint8_t alignment_log2;  // taken as a block
   uint64_t bytes;          // taken as a block: as asked for
-  uint64_t alignment;
+  const void* owner;       // taken as a block: see end_block()
 };
-static_assert(sizeof(Run) <= 48);
+static_assert(sizeof(Run) == 40);
 
 // Why take() found nothing.
 enum class Shortage : uint8_t {
@@ -58,15 +65,17 @@ enum class FreeResult : uint8_t {
 };
 
 struct PageHeapOptions {
-  uint64_t reserve_bytes = 0;  // of address space
-  uint64_t limit = 0;          // of committed bytes
-  uint64_t keep = 0;           // trim() leaves that much committed
-  bool huge_pages = true;      // where the limit has room for them
+  uint64_t reserve_bytes = 0;        // of address space
+  uint64_t limit = 0;                // of committed bytes
+  uint64_t keep = 0;                 // trim() leaves that much committed
+  uint64_t most_small = UINT64_MAX;  // bytes of slabs and small runs
+  uint64_t most_large = UINT64_MAX;  // bytes of large runs
+  bool huge_pages = true;            // where the limit has room for them
 };
 
 class PageHeap {
  public:
-  using Lock = std::unique_lock<std::mutex>;
+  using Lock = std::unique_lock<SpinMutex>;
 
   static Result<std::unique_ptr<PageHeap>> create(VirtualMemory& memory, const PageHeapOptions& options);
   ~PageHeap();
@@ -75,11 +84,26 @@ class PageHeap {
 
   // A committed run of `pages` that begins at a multiple of `alignment` pages (a power of two), or 0; then
   // shortage() says why.
-  RunId take(const Lock& lock, uint32_t pages, uint32_t alignment);
+  RunId take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind);
   void give(const Lock& lock, RunId id);
 
-  // Commits and touches the first `bytes`, so that they are at hand.
-  Status warm(const Lock& lock, uint64_t bytes);
+  // The run that was freed last, as long as nobody takes or asks anything under the lock: for who frees and
+  // takes large blocks of one size by turns. Without the lock. keep() returns the run that it displaced,
+  // which is to be given; take_kept() 0 when there is none like that.
+  RunId keep(RunId id) { return kept_.exchange(id, std::memory_order_acq_rel); }
+  RunId take_kept(uint32_t pages, uint32_t alignment, RunKind kind);
+  void give_kept(const Lock& lock) {
+    if (kept_.load(std::memory_order_relaxed) == 0) return;
+    if (const RunId id = kept_.exchange(0, std::memory_order_acquire); id != 0) give(lock, id);
+  }
+
+  // Bytes of runs taken for that, a kept one included.
+  uint64_t held_bytes(RunKind kind) const {
+    return held_pages_[static_cast<size_t>(kind)].load(std::memory_order_relaxed) * kPageBytes;
+  }
+
+  // Commits and touches so many bytes for small and large runs, so that they are at hand.
+  Status warm(const Lock& lock, uint64_t small_bytes, uint64_t large_bytes);
 
   // Gives back committed pages of free runs, at most down to `keep`; returns by how much committed() fell.
   uint64_t trim(const Lock& lock);
@@ -88,14 +112,14 @@ class PageHeap {
   uint64_t committed(const Lock&) const { return commits_.committed(); }
   uint64_t peak_committed(const Lock&) const { return commits_.peak(); }
   // The longest free run, committed or not.
-  uint32_t largest_free(const Lock& lock) const;
+  uint32_t largest_free(const Lock& lock);
   // Committed bytes in free runs, the number of those runs and the most such bytes in one run.
   struct FreeCommitted {
     uint64_t bytes = 0;
     uint64_t runs = 0;
     uint64_t largest = 0;
   };
-  FreeCommitted free_committed(const Lock& lock) const;
+  FreeCommitted free_committed(const Lock& lock);
   size_t metadata_bytes(const Lock&) const;
   const PageHeapOptions& options() const { return options_; }
 
@@ -112,23 +136,31 @@ class PageHeap {
   }
   // The slab that a page is part of, or 0.
   uint32_t slab_at(size_t page) const {
-    return page < slabs_at_.size() ? slabs_at_[page].load(std::memory_order_relaxed) : 0;
+    if (page >= slabs_at_.size()) [[unlikely]]
+      return 0;
+    return slabs_at_[page].load(std::memory_order_relaxed);
   }
-  // Makes a taken run a block of the large or the small pool; returns where it begins.
-  std::byte* begin_block(RunId id, size_t bytes, size_t alignment, bool large) {
+  // Makes a taken run a block; returns where it begins. `owner` is whatever tells the calling thread apart,
+  // or nullptr.
+  std::byte* begin_block(RunId id, size_t bytes, size_t alignment, const void* owner) {
     Run& run = runs_[id];
     run.bytes = bytes;
-    run.alignment = alignment;
-    run.large = large;
+    run.alignment_log2 = static_cast<uint8_t>(std::countr_zero(alignment));
+    run.owner = owner;
     run.live.store(true, std::memory_order_relaxed);
     return address(run.first);
   }
-  // The reverse: kFreed, for one caller only, when that very block begins there.
-  FreeResult end_block(RunId id, const void* pointer, size_t bytes, size_t alignment, bool large) {
+  // The reverse: kFreed, for one caller only, when that very block begins there. An owner frees its own block
+  // without an atomic exchange.
+  FreeResult end_block(RunId id, const void* pointer, size_t bytes, size_t alignment, const void* owner) {
     Run& run = runs_[id];
     if (id == 0 || address(run.first) != pointer) return FreeResult::kForeign;
     if (!run.live.load(std::memory_order_relaxed)) return FreeResult::kNotLive;
-    if (run.large != large || run.bytes != bytes || run.alignment != alignment) return FreeResult::kWrongSize;
+    if (run.bytes != bytes || size_t{1} << run.alignment_log2 != alignment) return FreeResult::kWrongSize;
+    if (owner != nullptr && run.owner == owner) {
+      run.live.store(false, std::memory_order_relaxed);
+      return FreeResult::kFreed;
+    }
     return run.live.exchange(false, std::memory_order_relaxed) ? FreeResult::kFreed : FreeResult::kNotLive;
   }
 
@@ -148,6 +180,9 @@ class PageHeap {
       : memory_(memory), options_(options) {}
   Status reserve();
 
+  bool may_hold(uint32_t pages, RunKind kind) const;
+  void hold(RunKind kind, int64_t pages);
+
   Bins& bins_of(const Run& run) { return run.prefix == run.pages ? committed_ : uncommitted_; }
   void insert(RunId id);
   void remove(RunId id);
@@ -164,7 +199,9 @@ class PageHeap {
 
   VirtualMemory& memory_;
   PageHeapOptions options_;
-  std::mutex mutex_;
+  SpinMutex mutex_;
+  std::atomic<RunId> kept_{0};
+  std::array<std::atomic<uint64_t>, kRunKinds> held_pages_{};  // written under the lock
   std::byte* base_ = nullptr;
   uint32_t pages_ = 0;  // reserved
   CommitMap commits_;

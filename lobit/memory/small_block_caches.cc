@@ -101,7 +101,7 @@ uint64_t SmallBlockPool::publish_all() {
     publish(cache);
     used += used_bytes(*cache);
   });
-  used += static_cast<int64_t>(run_pages_.load(std::memory_order_relaxed) * kPageBytes);
+  used += static_cast<int64_t>(heap_.held_bytes(RunKind::kSmall) + heap_.held_bytes(RunKind::kLarge));
   // What one thread freed for another may be seen before it is seen allocated.
   return static_cast<uint64_t>(std::max<int64_t>(used, 0));
 }

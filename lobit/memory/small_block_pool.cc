@@ -8,10 +8,6 @@
 namespace lobit::detail {
 namespace {
 
-uint32_t pages_of(size_t bytes) {
-  return static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes);
-}
-
 size_t rounded_up(size_t bytes, size_t alignment) {
   return (bytes + alignment - 1) & ~(alignment - 1);
 }
@@ -24,8 +20,8 @@ bool is_class(size_t rounded, size_t alignment) {
 }  // namespace
 
 Result<std::unique_ptr<SmallBlockPool>> SmallBlockPool::create(VirtualMemory& memory, PageHeap& heap,
-                                                               BlockCounts& counts, uint64_t most_bytes) {
-  std::unique_ptr<SmallBlockPool> pool(new SmallBlockPool(heap, counts, most_bytes));
+                                                               BlockCounts& counts, size_t threshold) {
+  std::unique_ptr<SmallBlockPool> pool(new SmallBlockPool(heap, counts, threshold));
   // No slab is shorter than a page.
   LOBIT_RETURN_IF_ERROR(pool->slabs_.reserve(memory, heap.options().reserve_bytes / kPageBytes / 2 + 2));
   // As many threads as can be of use with so much memory.
@@ -42,7 +38,6 @@ SmallBlockPool::~SmallBlockPool() {
 }
 
 void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortage) {
-  if (void* pointer = take_cached_run(bytes, alignment); pointer != nullptr) return pointer;
   const Entry entry(*this);
   ThreadCache* cache = entry.cache();
   if (cache == nullptr) {
@@ -57,16 +52,16 @@ void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
 }
 
 FreeResult SmallBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
-  if (keep_run(pointer, bytes, alignment)) return FreeResult::kFreed;
   const Entry entry(*this);
   ThreadCache* cache = entry.cache();
   if (cache == nullptr) return FreeResult::kNoCache;
   // Looked up inside: nobody takes this thread's slabs away meanwhile.
-  Slab* slab = slab_of(pointer);
-  const RunId run = slab == nullptr ? heap_.run_at(heap_.page_of(pointer)) : 0;
-  if (slab == nullptr && run == 0) return FreeResult::kForeign;
-  const FreeResult result = slab != nullptr ? free_block(cache, *slab, pointer, bytes, alignment)
-                                            : free_run(cache, run, pointer, bytes, alignment);
+  Slab& slab = slab_at(pointer);
+  const bool in_slab = &slab != &slabs_[0];
+  const RunId run = in_slab ? 0 : heap_.run_at(heap_.page_of(pointer));
+  if (!in_slab && run == 0) return FreeResult::kForeign;
+  const FreeResult result = in_slab ? free_block(cache, slab, pointer, bytes, alignment)
+                                    : free_run(cache, run, pointer, bytes, alignment);
   if (result == FreeResult::kFreed) cache->change.freed(bytes);
   return result;
 }
@@ -139,7 +134,7 @@ void SmallBlockPool::move_blocks(ClassBin& bin, Slab& slab, uint32_t wanted) {
 void SmallBlockPool::put_back(ClassBin& bin, uint32_t keep) {
   BlockRef* const end = bin.top - keep;
   for (BlockRef* ref = bin.bottom; ref != end; ++ref) {
-    Slab& slab = *slab_of(ref->pointer);
+    Slab& slab = slab_at(ref->pointer);
     const auto block = static_cast<uint32_t>(ref->asked - slab.asked.data());
     slab.free[block / 64] |= bit_of(block);
     --slab.out;
@@ -182,8 +177,11 @@ Slab* SmallBlockPool::new_slab(ThreadCache* cache, size_t class_index, Shortage*
     *shortage = Shortage::kSystem;
     return nullptr;
   }
-  const RunId run = take_pages(lock, size_class.pages, 1, shortage);
-  if (run == 0) return nullptr;
+  const RunId run = heap_.take(lock, size_class.pages, 1, RunKind::kSlab);
+  if (run == 0) {
+    *shortage = heap_.shortage();
+    return nullptr;
+  }
   SlabId id = unused_slab_;
   if (id != 0) {
     unused_slab_ = slabs_[id].next;
@@ -202,17 +200,19 @@ Slab* SmallBlockPool::new_slab(ThreadCache* cache, size_t class_index, Shortage*
     const uint32_t blocks = size_class.blocks > word * 64 ? size_class.blocks - word * 64 : 0;
     slab.free[word] = blocks >= 64 ? ~uint64_t{0} : (uint64_t{1} << blocks) - 1;
   }
+  slab.bin.store(&cache->classes[class_index], std::memory_order_relaxed);
   slab.owner.store(cache, std::memory_order_release);
-  heap_.set_slab(lock, run, id);
+  heap_.set_slab(lock, run, mark_of(id));
   list(cache->classes[class_index], slab);
   return &slab;
 }
 
 void SmallBlockPool::release(Slab& slab) {
   const PageHeap::Lock lock = heap_.lock();
+  slab.bin.store(nullptr, std::memory_order_relaxed);
   slab.owner.store(nullptr, std::memory_order_release);
   heap_.set_slab(lock, slab.run, 0);
-  give_pages(lock, slab.run);
+  heap_.give(lock, slab.run);
   slab.next = unused_slab_;
   unused_slab_ = slab.id;
 }
@@ -289,69 +289,28 @@ void SmallBlockPool::collect_from(ThreadCache* cache, Slab& slab) {
 
 // ---- Runs.
 
-inline void* SmallBlockPool::take_cached_run(size_t bytes, size_t alignment) {
-  ThreadCache* cache = local();
-  if (cache == nullptr || bytes <= kMaxClassBytes || bytes > kMaxCachedRunPages * kPageBytes ||
-      alignment > kPageBytes) {
-    return nullptr;
-  }
-  const uint32_t pages = pages_of(bytes);
-  RunBin& bin = cache->runs[pages];
-  void* pointer = nullptr;
-  if (cache->enter() && bin.count != 0) {
-    const RunId id = bin.runs[--bin.count];
-    cache->cached_run_bytes -= uint64_t{pages} * kPageBytes;
-    cache->change.allocated(bytes);
-    pointer = heap_.begin_block(id, bytes, alignment, false);
-  }
-  cache->leave();
-  return pointer;
-}
-
-inline bool SmallBlockPool::keep_run(void* pointer, size_t bytes, size_t alignment) {
-  ThreadCache* cache = local();
-  if (cache == nullptr || bytes <= kMaxClassBytes || bytes > kMaxCachedRunPages * kPageBytes ||
-      alignment > kPageBytes) {
-    return false;
-  }
-  const uint32_t pages = pages_of(bytes);
-  const uint64_t run_bytes = uint64_t{pages} * kPageBytes;
-  RunBin& bin = cache->runs[pages];
-  bool kept = false;
-  if (cache->enter() && bin.count != bin.runs.size() &&
-      cache->cached_run_bytes + run_bytes <= kMaxCachedRunBytes) {
-    const RunId id = heap_.run_at(heap_.page_of(pointer));
-    if (heap_.end_block(id, pointer, bytes, alignment, false) == FreeResult::kFreed) {
-      bin.runs[bin.count++] = id;
-      cache->cached_run_bytes += run_bytes;
-      cache->change.freed(bytes);
-      kept = true;
-    }
-  }
-  cache->leave();
-  return kept;
-}
-
 void* SmallBlockPool::take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage) {
   const uint32_t pages = pages_of(bytes);
   publish(cache);
   const PageHeap::Lock lock = heap_.lock();
-  const RunId id =
-      take_pages(lock, pages, std::max<uint32_t>(1, static_cast<uint32_t>(alignment / kPageBytes)), shortage);
-  if (id == 0) return nullptr;
-  run_pages_.store(run_pages_.load(std::memory_order_relaxed) + pages, std::memory_order_relaxed);
-  return heap_.begin_block(id, bytes, alignment, false);
+  const auto aligned = static_cast<uint32_t>(std::max<size_t>(1, alignment / kPageBytes));
+  const RunId id = heap_.take(lock, pages, aligned, RunKind::kSmall);
+  if (id == 0) {
+    *shortage = heap_.shortage();
+    return nullptr;
+  }
+  return heap_.begin_block(id, bytes, alignment, cache);
 }
 
 FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes,
                                     size_t alignment) {
-  const FreeResult result = heap_.end_block(id, pointer, bytes, alignment, false);
+  const FreeResult result = heap_.end_block(id, pointer, bytes, alignment, cache);
   if (result != FreeResult::kFreed) return result;
   publish(cache);
   // What the thread freed last is worth more than what it freed long ago.
   if (cache->cached_run_bytes + uint64_t{heap_.run(id).pages} * kPageBytes > kMaxCachedRunBytes)
     give_cached_runs(cache);
-  give_run(heap_.lock(), id);
+  heap_.give(heap_.lock(), id);
   return FreeResult::kFreed;
 }
 
@@ -359,37 +318,9 @@ void SmallBlockPool::give_cached_runs(ThreadCache* cache) {
   if (cache->cached_run_bytes == 0) return;
   const PageHeap::Lock lock = heap_.lock();
   for (RunBin& bin : cache->runs) {
-    while (bin.count != 0) give_run(lock, bin.runs[--bin.count]);
+    while (bin.count != 0) heap_.give(lock, bin.runs[--bin.count]);
   }
   cache->cached_run_bytes = 0;
-}
-
-void SmallBlockPool::give_run(const PageHeap::Lock& lock, RunId id) {
-  run_pages_.store(run_pages_.load(std::memory_order_relaxed) - heap_.run(id).pages,
-                   std::memory_order_relaxed);
-  give_pages(lock, id);
-}
-
-RunId SmallBlockPool::take_pages(const PageHeap::Lock& lock, uint32_t pages, uint32_t alignment,
-                                 Shortage* shortage) {
-  const uint64_t held = held_pages_.load(std::memory_order_relaxed);
-  if (pages > most_pages_ - held) {
-    *shortage = Shortage::kPoolLimit;
-    return 0;
-  }
-  const RunId id = heap_.take(lock, pages, alignment);
-  if (id == 0) {
-    *shortage = heap_.shortage();
-    return 0;
-  }
-  held_pages_.store(held + pages, std::memory_order_relaxed);
-  return id;
-}
-
-void SmallBlockPool::give_pages(const PageHeap::Lock& lock, RunId id) {
-  held_pages_.store(held_pages_.load(std::memory_order_relaxed) - heap_.run(id).pages,
-                    std::memory_order_relaxed);
-  heap_.give(lock, id);
 }
 
 }  // namespace lobit::detail

@@ -19,9 +19,9 @@ namespace lobit::detail {
 
 class SmallBlockPool final : private CacheOwner {
  public:
-  // `heap` and `counts` outlive the pool; the pool holds at most `most_bytes` of the heap's pages.
+  // `heap` and `counts` outlive the pool.
   static Result<std::unique_ptr<SmallBlockPool>> create(VirtualMemory& memory, PageHeap& heap,
-                                                        BlockCounts& counts, uint64_t most_bytes);
+                                                        BlockCounts& counts, size_t threshold);
   ~SmallBlockPool() override;
 
   // `bytes` >= 1 below the threshold, `alignment` a power of two. nullptr when there is no memory; then
@@ -29,10 +29,14 @@ class SmallBlockPool final : private CacheOwner {
   void* allocate(size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult deallocate(void* pointer, size_t bytes, size_t alignment);
 
-  // The common case of the same, without a lock or a call: nullptr and false when it is not that. They take
-  // any arguments.
-  void* allocate_fast(size_t bytes, size_t alignment);
-  bool deallocate_fast(void* pointer, size_t bytes, size_t alignment);
+  // The common case of the same at the alignment that every block has, without a lock or a call: nullptr and
+  // false when it is not that. They take any `bytes` and any pointer.
+  void* allocate_fast(size_t bytes);
+  bool deallocate_fast(void* pointer, size_t bytes);
+  // Likewise blocks that are runs of up to 1 MiB, whichever side of the threshold they are on, to and from
+  // the thread's cache.
+  void* allocate_run_fast(size_t bytes, size_t alignment);
+  bool deallocate_run_fast(void* pointer, size_t bytes, size_t alignment);
 
   // Empties all caches, those of other threads included: slabs without live blocks and cached runs go back to
   // the heap. Returns the bytes of their pages.
@@ -44,14 +48,12 @@ class SmallBlockPool final : private CacheOwner {
   // Makes the counts exact: all caches tell what they have not told yet. Returns the bytes of live blocks, as
   // rounded.
   uint64_t publish_all();
-  uint64_t held_bytes() const { return held_pages_.load(std::memory_order_relaxed) * kPageBytes; }
+  uint64_t held_bytes() const { return heap_.held_bytes(RunKind::kSlab) + heap_.held_bytes(RunKind::kSmall); }
   size_t metadata_bytes() const { return slabs_.bytes() + caches_.bytes(); }
 
  private:
-  SmallBlockPool(PageHeap& heap, BlockCounts& counts, uint64_t most_bytes)
-      : heap_(heap),
-        counts_(counts),
-        most_pages_(most_bytes == UINT64_MAX ? most_bytes : most_bytes / kPageBytes) {}
+  SmallBlockPool(PageHeap& heap, BlockCounts& counts, size_t threshold)
+      : heap_(heap), counts_(counts), threshold_(threshold) {}
 
   // Threads that can use a pool at a time.
   static constexpr size_t kLeastCaches = 64;
@@ -94,33 +96,33 @@ class SmallBlockPool final : private CacheOwner {
   void unlist(ClassBin& bin, Slab& slab);
   void release(Slab& slab);
   FreeResult free_block(ThreadCache* cache, Slab& slab, void* pointer, size_t bytes, size_t alignment);
-  // The slab that an address lies in, or nullptr.
-  Slab* slab_of(const void* pointer) {
-    const uint32_t slab = heap_.slab_at(heap_.page_of(pointer));
-    return slab != 0 ? &slabs_[slab] : nullptr;
+  bool take_back(ClassBin& bin, void* pointer, size_t bytes);
+  // The slab that an address lies in; slab 0, which has no blocks, when it lies in none.
+  Slab& slab_at(const void* pointer) {
+    const size_t offset = size_t{heap_.slab_at(heap_.page_of(pointer))} * alignof(Slab);
+    return *reinterpret_cast<Slab*>(reinterpret_cast<std::byte*>(&slabs_[0]) + offset);
   }
+  // What the map of pages holds for a slab: the offset of its record, in units of the alignment.
+  static constexpr uint32_t mark_of(SlabId id) { return id * (sizeof(Slab) / alignof(Slab)); }
   void free_elsewhere(ThreadCache* cache, Slab& slab, uint32_t block);
   void pass_on(ThreadCache* cache);
   void enqueue(Slab& slab);
   void collect(ThreadCache* cache);
   void collect_from(ThreadCache* cache, Slab& slab);
 
-  // Runs. The first two are the common case: nullptr and false when it is not that.
-  void* take_cached_run(size_t bytes, size_t alignment);
-  bool keep_run(void* pointer, size_t bytes, size_t alignment);
+  // Runs.
+  static bool fits_cached_run(size_t bytes, size_t alignment) {
+    return bytes - kMaxClassBytes - 1 < kMaxCachedRunPages * kPageBytes - kMaxClassBytes &&
+           alignment - 1 < kPageBytes && (alignment & (alignment - 1)) == 0;
+  }
+  RunKind kind_of(size_t bytes) const { return bytes < threshold_ ? RunKind::kSmall : RunKind::kLarge; }
   void* take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes, size_t alignment);
   void give_cached_runs(ThreadCache* cache);
-  RunId take_pages(const PageHeap::Lock& lock, uint32_t pages, uint32_t alignment, Shortage* shortage);
-  void give_pages(const PageHeap::Lock& lock, RunId id);
-  void give_run(const PageHeap::Lock& lock, RunId id);
 
   PageHeap& heap_;
   BlockCounts& counts_;
-  const uint64_t most_pages_;
-  // Written under the heap's lock.
-  std::atomic<uint64_t> held_pages_{0};
-  std::atomic<uint64_t> run_pages_{0};  // of them, in runs that are blocks, live or cached
+  const size_t threshold_;
 
   MetadataArray<Slab> slabs_;  // grown under the heap's lock
   SlabId used_slabs_ = 1;
@@ -133,61 +135,103 @@ class SmallBlockPool final : private CacheOwner {
   ThreadCache* idle_ = nullptr;
 };
 
-// Whether it is a block of a class whose alignment every block has: one comparison for both, and one that the
-// alignment is a power of two.
-inline bool fits_class(size_t bytes, size_t alignment) {
-  constexpr size_t kScale = kMaxClassBytes / kClassAlignment;
-  return ((bytes - 1) | ((alignment - 1) * kScale)) < kMaxClassBytes && (alignment & (alignment - 1)) == 0;
-}
-
-[[gnu::always_inline]] inline void* SmallBlockPool::allocate_fast(size_t bytes, size_t alignment) {
-  ThreadCache* cache = local();
-  if (!fits_class(bytes, alignment) || cache == nullptr) [[unlikely]]
+[[gnu::always_inline]] inline void* SmallBlockPool::allocate_fast(size_t bytes) {
+  const LocalEntry& entry = local_entry();
+  if (!is_own(entry) || bytes - 1 >= kMaxClassBytes) [[unlikely]]
     return nullptr;
-  ClassBin& bin = cache->classes[size_class_of(bytes)];
+  ThreadCache* const cache = entry.cache;
+  ClassBin& bin = cache->bin_for(bytes);
   if (!cache->enter() || bin.top == bin.bottom) [[unlikely]] {
     cache->leave();
     return nullptr;
   }
-  const BlockRef& ref = *--bin.top;
-  std::byte* pointer = ref.pointer;
-  ref.asked->store(static_cast<uint16_t>(bytes), std::memory_order_relaxed);
+  BlockRef* const ref = bin.top - 1;
+  bin.top = ref;
+  std::byte* const pointer = ref->pointer;
+  ref->asked->store(static_cast<uint16_t>(bytes), std::memory_order_relaxed);
   cache->change.allocated(bytes);
   cache->leave();
   return pointer;
 }
 
-// The bin is found from the size, not through the slab: so the next allocation need not wait for the loads
-// that lead to the slab.
-[[gnu::always_inline]] inline bool SmallBlockPool::deallocate_fast(void* pointer, size_t bytes,
-                                                                   size_t alignment) {
-  ThreadCache* cache = local();
-  if (cache == nullptr || !fits_class(bytes, alignment)) [[unlikely]]
+[[gnu::always_inline]] inline bool SmallBlockPool::deallocate_fast(void* pointer, size_t bytes) {
+  const LocalEntry& entry = local_entry();
+  if (!is_own(entry) || bytes - 1 >= kMaxClassBytes) [[unlikely]]
     return false;
-  const size_t class_index = size_class_of(bytes);
-  ClassBin& bin = cache->classes[class_index];
-  bool freed = false;
-  if (cache->enter()) [[likely]] {
-    // Looked up inside, where nobody takes this thread's slabs away. Slab 0 belongs to no cache.
-    Slab& slab = slabs_[heap_.slab_at(heap_.page_of(pointer))];
-    if (slab.owner.load(std::memory_order_relaxed) == cache && slab.size_class == class_index) [[likely]] {
-      const auto offset = static_cast<uint32_t>(static_cast<std::byte*>(pointer) - slab.start);
-      const uint64_t product = uint64_t{offset} * slab.reciprocal;
-      std::atomic<uint16_t>& asked = slab.asked[product >> 32];
-      if (is_start_of_block(product, slab.reciprocal) && asked.load(std::memory_order_relaxed) == bytes &&
-          bin.top != bin.limit) [[likely]] {
-        asked.store(0, std::memory_order_relaxed);
-        BlockRef* const ref = bin.top;
-        bin.top = ref + 1;
-        ref->pointer = static_cast<std::byte*>(pointer);
-        ref->asked = &asked;
-        cache->change.freed(bytes);
-        freed = true;
-      }
+  ThreadCache* const cache = entry.cache;
+  // From the size, not through the slab: so the next allocation need not wait for the loads that lead there.
+  ClassBin& bin = cache->bin_for(bytes);
+  if (!cache->enter() || !take_back(bin, pointer, bytes)) [[unlikely]] {
+    cache->leave();
+    return false;
+  }
+  cache->change.freed(bytes);
+  cache->leave();
+  return true;
+}
+
+// False when the block is none of the bin's cache, or the bin is full.
+[[gnu::always_inline]] inline bool SmallBlockPool::take_back(ClassBin& bin, void* pointer, size_t bytes) {
+  Slab& slab = slab_at(pointer);
+  if (slab.bin.load(std::memory_order_relaxed) != &bin) [[unlikely]]
+    return false;
+  const auto offset = static_cast<uint32_t>(static_cast<std::byte*>(pointer) - slab.start);
+  const uint64_t product = uint64_t{offset} * slab.reciprocal;
+  std::atomic<uint16_t>& asked = slab.asked[product >> 32];
+  BlockRef* const ref = bin.top;
+  if (!is_start_of_block(product, slab.reciprocal) || asked.load(std::memory_order_relaxed) != bytes ||
+      ref == bin.limit) [[unlikely]] {
+    return false;
+  }
+  asked.store(0, std::memory_order_relaxed);
+  bin.top = ref + 1;
+  ref->pointer = static_cast<std::byte*>(pointer);
+  ref->asked = &asked;
+  return true;
+}
+
+inline uint32_t pages_of(size_t bytes) {
+  return static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes);
+}
+
+inline void* SmallBlockPool::allocate_run_fast(size_t bytes, size_t alignment) {
+  ThreadCache* const cache = local();
+  if (cache == nullptr || !fits_cached_run(bytes, alignment)) return nullptr;
+  const uint32_t pages = pages_of(bytes);
+  RunBin& bin = cache->runs[pages];
+  void* pointer = nullptr;
+  if (cache->enter() && bin.count != 0) {
+    const RunId id = bin.runs[bin.count - 1];
+    if (heap_.run(id).kind == kind_of(bytes)) {
+      --bin.count;
+      cache->cached_run_bytes -= uint64_t{pages} * kPageBytes;
+      cache->change.allocated(bytes);
+      pointer = heap_.begin_block(id, bytes, alignment, cache);
     }
   }
   cache->leave();
-  return freed;
+  return pointer;
+}
+
+inline bool SmallBlockPool::deallocate_run_fast(void* pointer, size_t bytes, size_t alignment) {
+  ThreadCache* const cache = local();
+  if (cache == nullptr || !fits_cached_run(bytes, alignment)) return false;
+  const uint32_t pages = pages_of(bytes);
+  const uint64_t run_bytes = uint64_t{pages} * kPageBytes;
+  RunBin& bin = cache->runs[pages];
+  bool kept = false;
+  if (cache->enter() && bin.count != bin.runs.size() &&
+      cache->cached_run_bytes + run_bytes <= kMaxCachedRunBytes) {
+    const RunId id = heap_.run_at(heap_.page_of(pointer));
+    if (heap_.end_block(id, pointer, bytes, alignment, cache) == FreeResult::kFreed) {
+      bin.runs[bin.count++] = id;
+      cache->cached_run_bytes += run_bytes;
+      cache->change.freed(bytes);
+      kept = true;
+    }
+  }
+  cache->leave();
+  return kept;
 }
 
 }  // namespace lobit::detail

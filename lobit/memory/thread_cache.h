@@ -34,6 +34,7 @@
 namespace lobit::detail {
 
 using SlabId = uint32_t;  // 0 is none
+struct ClassBin;
 struct ThreadCache;
 
 // A run cut in blocks of one class. It belongs to one cache for life; other threads only clear `asked`,
@@ -41,12 +42,13 @@ struct ThreadCache;
 struct alignas(64) Slab {
   // All that a free looks at.
   std::byte* start;
-  std::atomic<ThreadCache*> owner;  // nullptr: the record is unused
+  std::atomic<ClassBin*> bin;  // of the owner; nullptr: the record is unused
+  uint32_t reciprocal;         // of block_bytes: is_start_of_block()
+
   uint32_t block_bytes;
-  uint32_t reciprocal;  // of block_bytes: is_start_of_block()
+  std::atomic<ThreadCache*> owner;  // nullptr: the record is unused
   uint8_t size_class;
   bool listed;
-
   RunId run;
   SlabId id;
   SlabId previous;  // among the owner's slabs of the class that have free blocks
@@ -81,6 +83,16 @@ struct alignas(32) ClassBin {
   auto count() const { return static_cast<uint32_t>(top - bottom); }
 };
 
+// From (bytes - 1) / kClassAlignment to where the bin of the class lies among a cache's bins.
+constexpr std::array<uint16_t, kClassTable.size()> make_bin_offsets() {
+  std::array<uint16_t, kClassTable.size()> offsets{};
+  for (size_t i = 0; i < offsets.size(); ++i) {
+    offsets[i] = static_cast<uint16_t>(kClassTable[i] * sizeof(ClassBin));
+  }
+  return offsets;
+}
+inline constexpr auto kBinOffsets = make_bin_offsets();
+
 // Whole runs of 9 to 256 pages, for blocks between kMaxClassBytes and 1 MiB.
 inline constexpr uint32_t kMaxCachedRunPages = 256;
 inline constexpr uint64_t kMaxCachedRunBytes = uint64_t{2} << 20;  // of one thread
@@ -113,6 +125,12 @@ struct alignas(64) ThreadCache {
   alignas(64) std::atomic<SlabId> returned;  // head of the queue of slabs to collect from
 
   void prepare();  // from zeroes
+
+  // The bin of the class that holds `bytes`, 1 to kMaxClassBytes.
+  ClassBin& bin_for(size_t bytes) {
+    return *reinterpret_cast<ClassBin*>(reinterpret_cast<std::byte*>(classes.data()) +
+                                        kBinOffsets[(bytes - 1) / kClassAlignment]);
+  }
 
   // False when the cache is paused, or when the system has no barrier that would let it be: enter_slowly()
   // then. Either way leave() ends it.
