@@ -65,11 +65,6 @@ Status check_options(const MemoryPoolOptions& o) {
   return {};
 }
 
-// A power of two that every block is aligned to.
-bool is_common_alignment(size_t alignment) {
-  return alignment - 1 < kDefaultAlignment && (alignment & (alignment - 1)) == 0;
-}
-
 }  // namespace
 
 struct HybridMemoryPool::State {
@@ -84,23 +79,18 @@ struct HybridMemoryPool::State {
   ReclaimerId next_reclaimer = 1;
   std::function<bool(const OutOfMemory&)> failure_handler;
 
-  // Without a lock; for any arguments.
-  void* take_cached(size_t bytes, size_t alignment) const {
-    if (bytes > detail::kMaxClassBytes) return small->allocate_run_fast(bytes, alignment);
-    return is_common_alignment(alignment) ? small->allocate_fast(bytes) : nullptr;
-  }
-  bool give_cached(void* pointer, size_t bytes, size_t alignment) const {
-    if (bytes > detail::kMaxClassBytes) return small->deallocate_run_fast(pointer, bytes, alignment);
-    return is_common_alignment(alignment) && small->deallocate_fast(pointer, bytes);
-  }
-  // A large block is counted after what this thread did with small ones, so that the peak of one thread's
-  // work is exact.
+  // For a valid request. A large block is counted after what this thread did with small ones, so that the
+  // peak of one thread's work is exact.
   void* take(size_t bytes, size_t alignment, Shortage* shortage) const {
+    if (alignment < kDefaultAlignment) {
+      if (void* pointer = small->allocate_fast(bytes); pointer != nullptr) return pointer;
+    }
     if (bytes < options.small_block_threshold) return small->allocate(bytes, alignment, shortage);
     small->publish_own();
     return large->allocate(bytes, alignment, shortage);
   }
   FreeResult give(void* pointer, size_t bytes, size_t alignment) const {
+    if (alignment < kDefaultAlignment && small->deallocate_fast(pointer, bytes)) return FreeResult::kFreed;
     if (bytes < options.small_block_threshold) return small->deallocate(pointer, bytes, alignment);
     small->publish_own();
     return large->deallocate(pointer, bytes, alignment);
@@ -155,30 +145,42 @@ const MemoryPoolOptions& HybridMemoryPool::options() const {
   return state_->options;
 }
 
-// The slow ways take the same arguments in the same places, so that the fast ones need no stack.
+// The common case first, then the thread's cached runs, then everything else. Each step takes the same
+// arguments in the same places and ends in the next, so that those before the last need no stack.
 void* HybridMemoryPool::try_allocate(size_t bytes, size_t alignment) {
   void* pointer = alignment == kDefaultAlignment ? small_->allocate_fast(bytes) : nullptr;
+  if (pointer == nullptr) [[unlikely]]
+    return try_allocate_run(bytes, alignment);
+  return pointer;
+}
+
+void* HybridMemoryPool::try_allocate_run(size_t bytes, size_t alignment) {
+  void* pointer = small_->allocate_run_fast(bytes, alignment);
   if (pointer == nullptr) [[unlikely]]
     return try_allocate_slowly(bytes, alignment);
   return pointer;
 }
 
-bool HybridMemoryPool::try_deallocate(void* pointer, size_t bytes, size_t alignment) {
-  if (alignment != kDefaultAlignment || !small_->deallocate_fast(pointer, bytes)) [[unlikely]]
-    return try_deallocate_slowly(pointer, bytes, alignment);
-  return true;
-}
-
 void* HybridMemoryPool::try_allocate_slowly(size_t bytes, size_t alignment) {
-  if (void* pointer = state_->take_cached(bytes, alignment); pointer != nullptr) return pointer;
-  Shortage shortage = Shortage::kNone;
   if (!is_valid_request(bytes, alignment)) return nullptr;
+  Shortage shortage = Shortage::kNone;
   void* pointer = state_->take(bytes, alignment, &shortage);
   return pointer != nullptr ? pointer : state_->take_when_short(bytes, alignment, shortage).value_or(nullptr);
 }
 
+bool HybridMemoryPool::try_deallocate(void* pointer, size_t bytes, size_t alignment) {
+  if (alignment != kDefaultAlignment || !small_->deallocate_fast(pointer, bytes)) [[unlikely]]
+    return try_deallocate_run(pointer, bytes, alignment);
+  return true;
+}
+
+bool HybridMemoryPool::try_deallocate_run(void* pointer, size_t bytes, size_t alignment) {
+  if (!small_->deallocate_run_fast(pointer, bytes, alignment)) [[unlikely]]
+    return try_deallocate_slowly(pointer, bytes, alignment);
+  return true;
+}
+
 bool HybridMemoryPool::try_deallocate_slowly(void* pointer, size_t bytes, size_t alignment) {
-  if (state_->give_cached(pointer, bytes, alignment)) return true;
   return is_valid_request(bytes, alignment) && state_->give(pointer, bytes, alignment) == FreeResult::kFreed;
 }
 
@@ -195,9 +197,8 @@ Status HybridMemoryPool::do_deallocate(void* pointer, size_t bytes, size_t align
   Status freed;  // `return {}` would clear the room for an error first
   return freed;
 }
-
 Result<void*> HybridMemoryPool::allocate_slowly(size_t bytes, size_t alignment) {
-  if (void* pointer = state_->take_cached(bytes, alignment); pointer != nullptr) return pointer;
+  if (void* pointer = small_->allocate_run_fast(bytes, alignment); pointer != nullptr) return pointer;
   if (!is_valid_request(bytes, alignment)) return fail(check_request(bytes, alignment).error());
   Shortage shortage = Shortage::kNone;
   void* pointer = state_->take(bytes, alignment, &shortage);
@@ -206,16 +207,11 @@ Result<void*> HybridMemoryPool::allocate_slowly(size_t bytes, size_t alignment) 
 }
 
 Status HybridMemoryPool::deallocate_slowly(void* pointer, size_t bytes, size_t alignment) {
-  if (state_->give_cached(pointer, bytes, alignment)) {
-    Status freed;
-    return freed;
-  }
+  Status freed;
+  if (small_->deallocate_run_fast(pointer, bytes, alignment)) return freed;
   if (!is_valid_request(bytes, alignment)) return check_request(bytes, alignment);
   const FreeResult result = state_->give(pointer, bytes, alignment);
-  if (result == FreeResult::kFreed) {
-    Status freed;
-    return freed;
-  }
+  if (result == FreeResult::kFreed) return freed;
   if (result == FreeResult::kNoCache) {
     return fail(ErrorCode::kOutOfMemory, "deallocate: the system refused memory for this thread's cache");
   }

@@ -108,6 +108,8 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
   size_t do_trim() override;
   MemoryUsage do_usage() const override;
 
+  void* try_allocate_run(size_t bytes, size_t alignment);
+  bool try_deallocate_run(void* pointer, size_t bytes, size_t alignment);
   void* try_allocate_slowly(size_t bytes, size_t alignment);
   bool try_deallocate_slowly(void* pointer, size_t bytes, size_t alignment);
   Result<void*> allocate_slowly(size_t bytes, size_t alignment);

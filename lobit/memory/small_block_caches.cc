@@ -81,14 +81,13 @@ uint64_t SmallBlockPool::drain() {
 }
 
 void SmallBlockPool::publish_own() {
-  if (local() == nullptr) return;
   const Entry entry(*this);
-  if (entry.cache()->change.any()) publish(entry.cache());
+  if (entry.cache() != nullptr && entry.cache()->change.any()) publish(entry.cache());
 }
 
 // Live blocks of a cache's slabs, as far as they were not freed by others. Runs are counted by held_bytes().
 int64_t SmallBlockPool::used_bytes(const ThreadCache& cache) const {
-  int64_t bytes = cache.moved_bytes - static_cast<int64_t>(cache.cached_run_bytes);
+  int64_t bytes = cache.moved_bytes - int64_t{cache.cached_run_pages} * int64_t{kPageBytes};
   for (size_t c = 0; c < kClasses; ++c) {
     bytes += static_cast<int64_t>(cache.classes[c].out - cache.classes[c].count()) * kSizeClasses[c].bytes;
   }

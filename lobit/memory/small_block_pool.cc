@@ -308,19 +308,18 @@ FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, void* pointer,
   if (result != FreeResult::kFreed) return result;
   publish(cache);
   // What the thread freed last is worth more than what it freed long ago.
-  if (cache->cached_run_bytes + uint64_t{heap_.run(id).pages} * kPageBytes > kMaxCachedRunBytes)
-    give_cached_runs(cache);
+  if (cache->cached_run_pages + heap_.run(id).pages > kMaxCachedRunsPages) give_cached_runs(cache);
   heap_.give(heap_.lock(), id);
   return FreeResult::kFreed;
 }
 
 void SmallBlockPool::give_cached_runs(ThreadCache* cache) {
-  if (cache->cached_run_bytes == 0) return;
+  if (cache->cached_run_pages == 0) return;
   const PageHeap::Lock lock = heap_.lock();
   for (RunBin& bin : cache->runs) {
     while (bin.count != 0) heap_.give(lock, bin.runs[--bin.count]);
   }
-  cache->cached_run_bytes = 0;
+  cache->cached_run_pages = 0;
 }
 
 }  // namespace lobit::detail

@@ -194,44 +194,49 @@ inline uint32_t pages_of(size_t bytes) {
   return static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes);
 }
 
-inline void* SmallBlockPool::allocate_run_fast(size_t bytes, size_t alignment) {
-  ThreadCache* const cache = local();
-  if (cache == nullptr || !fits_cached_run(bytes, alignment)) return nullptr;
-  const uint32_t pages = pages_of(bytes);
-  RunBin& bin = cache->runs[pages];
-  void* pointer = nullptr;
-  if (cache->enter() && bin.count != 0) {
-    const RunId id = bin.runs[bin.count - 1];
-    if (heap_.run(id).kind == kind_of(bytes)) {
-      --bin.count;
-      cache->cached_run_bytes -= uint64_t{pages} * kPageBytes;
-      cache->change.allocated(bytes);
-      pointer = heap_.begin_block(id, bytes, alignment, cache);
-    }
+[[gnu::always_inline]] inline void* SmallBlockPool::allocate_run_fast(size_t bytes, size_t alignment) {
+  const LocalEntry& entry = local_entry();
+  if (!is_own(entry) || !fits_cached_run(bytes, alignment)) [[unlikely]]
+    return nullptr;
+  ThreadCache* const cache = entry.cache;
+  RunBin& bin = cache->runs[pages_of(bytes)];
+  if (!cache->enter() || bin.count == 0) [[unlikely]] {
+    cache->leave();
+    return nullptr;
   }
+  const RunId id = bin.runs[bin.count - 1];
+  if (heap_.run(id).kind != kind_of(bytes)) [[unlikely]] {
+    cache->leave();
+    return nullptr;
+  }
+  --bin.count;
+  cache->cached_run_pages -= pages_of(bytes);
+  cache->change.allocated(bytes);
+  void* const pointer = heap_.begin_block(id, bytes, alignment, cache);
   cache->leave();
   return pointer;
 }
 
-inline bool SmallBlockPool::deallocate_run_fast(void* pointer, size_t bytes, size_t alignment) {
-  ThreadCache* const cache = local();
-  if (cache == nullptr || !fits_cached_run(bytes, alignment)) return false;
+[[gnu::always_inline]] inline bool SmallBlockPool::deallocate_run_fast(void* pointer, size_t bytes,
+                                                                       size_t alignment) {
+  const LocalEntry& entry = local_entry();
+  if (!is_own(entry) || !fits_cached_run(bytes, alignment)) [[unlikely]]
+    return false;
+  ThreadCache* const cache = entry.cache;
   const uint32_t pages = pages_of(bytes);
-  const uint64_t run_bytes = uint64_t{pages} * kPageBytes;
   RunBin& bin = cache->runs[pages];
-  bool kept = false;
-  if (cache->enter() && bin.count != bin.runs.size() &&
-      cache->cached_run_bytes + run_bytes <= kMaxCachedRunBytes) {
-    const RunId id = heap_.run_at(heap_.page_of(pointer));
-    if (heap_.end_block(id, pointer, bytes, alignment, cache) == FreeResult::kFreed) {
-      bin.runs[bin.count++] = id;
-      cache->cached_run_bytes += run_bytes;
-      cache->change.freed(bytes);
-      kept = true;
-    }
+  const RunId id = heap_.run_at(heap_.page_of(pointer));
+  if (!cache->enter() || bin.count == bin.runs.size() ||
+      cache->cached_run_pages + pages > kMaxCachedRunsPages ||
+      heap_.end_block(id, pointer, bytes, alignment, cache) != FreeResult::kFreed) [[unlikely]] {
+    cache->leave();
+    return false;
   }
+  bin.runs[bin.count++] = id;
+  cache->cached_run_pages += pages;
+  cache->change.freed(bytes);
   cache->leave();
-  return kept;
+  return true;
 }
 
 }  // namespace lobit::detail

@@ -95,7 +95,7 @@ inline constexpr auto kBinOffsets = make_bin_offsets();
 
 // Whole runs of 9 to 256 pages, for blocks between kMaxClassBytes and 1 MiB.
 inline constexpr uint32_t kMaxCachedRunPages = 256;
-inline constexpr uint64_t kMaxCachedRunBytes = uint64_t{2} << 20;  // of one thread
+inline constexpr uint32_t kMaxCachedRunsPages = 512;  // of one thread
 struct RunBin {
   uint32_t count;
   std::array<RunId, 3> runs;
@@ -116,7 +116,7 @@ struct alignas(64) ThreadCache {
   std::array<std::array<BlockRef, kMaxCachedBlocks>, kClasses> blocks;  // of the bins
 
   // What takes a lock anyway.
-  uint64_t cached_run_bytes;
+  uint32_t cached_run_pages;
   int64_t moved_bytes;  // of slab blocks: freed of other threads' slabs (less), collected from them (more)
   PendingReturn pending;
   std::array<RunBin, kMaxCachedRunPages + 1> runs;
