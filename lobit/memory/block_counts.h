@@ -28,7 +28,7 @@ struct BlockChange {
   }
 };
 
-struct BlockCounts {
+struct alignas(64) BlockCounts {
   std::atomic<int64_t> bytes{0};  // of caches
   std::atomic<int64_t> large_bytes{0};
   std::atomic<int64_t> most_bytes{0};  // of both together

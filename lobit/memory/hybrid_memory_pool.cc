@@ -79,19 +79,22 @@ struct HybridMemoryPool::State {
   ReclaimerId next_reclaimer = 1;
   std::function<bool(const OutOfMemory&)> failure_handler;
 
+  bool is_cached(size_t bytes, size_t alignment) const {
+    return bytes < options.small_block_threshold || SmallBlockPool::fits_cached_run(bytes, alignment);
+  }
   // For a valid request. A large block is counted after what this thread did with small ones, so that the
   // peak of one thread's work is exact.
   void* take(size_t bytes, size_t alignment, Shortage* shortage) const {
     if (alignment < kDefaultAlignment) {
       if (void* pointer = small->allocate_fast(bytes); pointer != nullptr) return pointer;
     }
-    if (bytes < options.small_block_threshold) return small->allocate(bytes, alignment, shortage);
+    if (is_cached(bytes, alignment)) return small->allocate(bytes, alignment, shortage);
     small->publish_own();
     return large->allocate(bytes, alignment, shortage);
   }
   FreeResult give(void* pointer, size_t bytes, size_t alignment) const {
     if (alignment < kDefaultAlignment && small->deallocate_fast(pointer, bytes)) return FreeResult::kFreed;
-    if (bytes < options.small_block_threshold) return small->deallocate(pointer, bytes, alignment);
+    if (is_cached(bytes, alignment)) return small->deallocate(pointer, bytes, alignment);
     small->publish_own();
     return large->deallocate(pointer, bytes, alignment);
   }

@@ -157,11 +157,18 @@ RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKi
   give_kept(lock);
   shortage_ = Shortage::kPoolLimit;
   if (!may_hold(pages, kind)) return 0;
+  if (alignment == 1) {
+    if (const RunId loose = take_loose(lock, pages, kind); loose != 0) return loose;
+  }
   const uint64_t wanted = uint64_t{pages} + alignment - 1;
   shortage_ = Shortage::kAddressSpace;
   if (wanted > pages_) return 0;
   const auto length = static_cast<uint32_t>(wanted);
   RunId id = find(committed_, length);
+  if (id == 0 && loose_pages_ != 0) {
+    merge_loose();
+    id = find(committed_, length);
+  }
   if (id == 0) id = find(uncommitted_, length);
   if (id == 0) id = search(committed_, length);
   if (id == 0) id = search(uncommitted_, length);
@@ -225,9 +232,45 @@ bool PageHeap::commit(PageRange range, PageRange before, PageRange after) {
 }
 
 void PageHeap::give(const Lock& /*lock*/, RunId id) {
-  Run& run = runs_[id];
+  const Run& run = runs_[id];
   LOBIT_DCHECK(run.state == Run::State::kTaken);
   hold(run.kind, -int64_t{run.pages});
+  if (!keep_loose(id)) give_merged(id);
+}
+
+RunId PageHeap::take_loose(const Lock& /*lock*/, uint32_t pages, RunKind kind) {
+  const RunId id = pages <= kMostLooseRun ? loose_[pages] : 0;
+  if (id == 0 || !may_hold(pages, kind)) return 0;
+  loose_[pages] = runs_[id].next;
+  loose_pages_ -= pages;
+  runs_[id].kind = kind;
+  hold(kind, pages);
+  shortage_ = Shortage::kNone;
+  return id;
+}
+
+bool PageHeap::keep_loose(RunId id) {
+  Run& run = runs_[id];
+  if (run.pages > kMostLooseRun || loose_pages_ + run.pages > kMostLoosePages) return false;
+  run.next = loose_[run.pages];
+  loose_[run.pages] = id;
+  loose_pages_ += run.pages;
+  return true;
+}
+
+void PageHeap::merge_loose() {
+  for (RunId& head : loose_) {
+    while (head != 0) {
+      const RunId id = head;
+      head = runs_[id].next;
+      give_merged(id);
+    }
+  }
+  loose_pages_ = 0;
+}
+
+void PageHeap::give_merged(RunId id) {
+  Run& run = runs_[id];
   run.prefix = run.pages;
   if (run.first != 0) {
     const RunId left = runs_at_[run.first - 1].load(std::memory_order_relaxed);
@@ -311,6 +354,7 @@ uint64_t PageHeap::discard_free(uint64_t wanted, uint64_t most) {
 
 uint64_t PageHeap::trim(const Lock& lock) {
   give_kept(lock);
+  merge_loose();
   const uint64_t committed = commits_.committed();
   if (committed <= options_.keep) return 0;
   return discard_free(committed - options_.keep, committed - options_.keep);
@@ -318,6 +362,7 @@ uint64_t PageHeap::trim(const Lock& lock) {
 
 uint32_t PageHeap::largest_free(const Lock& lock) {
   give_kept(lock);
+  merge_loose();
   uint32_t largest = 0;
   for (const Bins* bins : {&committed_, &uncommitted_}) {
     for (uint32_t bin = kBins; bin-- > 0;) {
@@ -333,6 +378,7 @@ uint32_t PageHeap::largest_free(const Lock& lock) {
 
 PageHeap::FreeCommitted PageHeap::free_committed(const Lock& lock) {
   give_kept(lock);
+  merge_loose();
   FreeCommitted result;
   for (const Bins* bins : {&committed_, &uncommitted_}) {
     for (const RunId head : bins->heads) {

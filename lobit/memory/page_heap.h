@@ -86,6 +86,8 @@ class PageHeap {
   // shortage() says why.
   RunId take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind);
   void give(const Lock& lock, RunId id);
+  // A run of just that length that was given a short while ago and lies at hand, or 0.
+  RunId take_loose(const Lock& lock, uint32_t pages, RunKind kind);
 
   // The run that was freed last, as long as nobody takes or asks anything under the lock: for who frees and
   // takes large blocks of one size by turns. Without the lock. keep() returns the run that it displaced,
@@ -169,6 +171,8 @@ class PageHeap {
 
  private:
   static constexpr uint32_t kBins = 256;
+  static constexpr uint32_t kMostLooseRun = 256;     // pages
+  static constexpr uint32_t kMostLoosePages = 1024;  // of all
 
   // Free runs by length, newest first.
   struct Bins {
@@ -184,6 +188,9 @@ class PageHeap {
   void hold(RunKind kind, int64_t pages);
 
   Bins& bins_of(const Run& run) { return run.prefix == run.pages ? committed_ : uncommitted_; }
+  bool keep_loose(RunId id);
+  void merge_loose();
+  void give_merged(RunId id);
   void insert(RunId id);
   void remove(RunId id);
   RunId find(const Bins& bins, uint32_t pages) const;
@@ -197,19 +204,25 @@ class PageHeap {
   uint64_t discard_free(uint64_t wanted, uint64_t most);
   RunId merge(RunId left, RunId right);
 
+  // What frees look at without the lock.
+  std::byte* base_ = nullptr;
+  MetadataArray<std::atomic<uint32_t>> slabs_at_;
+  MetadataArray<std::atomic<RunId>> runs_at_;
+  MetadataArray<Run> runs_;
+
+  // What changes under the lock, in lines of its own.
+  alignas(64) SpinMutex mutex_;
+  std::atomic<RunId> kept_{0};
+  std::array<std::atomic<uint64_t>, kRunKinds> held_pages_{};
   VirtualMemory& memory_;
   PageHeapOptions options_;
-  SpinMutex mutex_;
-  std::atomic<RunId> kept_{0};
-  std::array<std::atomic<uint64_t>, kRunKinds> held_pages_{};  // written under the lock
-  std::byte* base_ = nullptr;
   uint32_t pages_ = 0;  // reserved
   CommitMap commits_;
-  MetadataArray<std::atomic<RunId>> runs_at_;
-  MetadataArray<std::atomic<uint32_t>> slabs_at_;
-  MetadataArray<Run> runs_;
   uint32_t used_records_ = 1;
   RunId unused_ = 0;
+  // Short runs that were given last, not merged with their neighbours: by their length, linked by `next`.
+  std::array<RunId, kMostLooseRun + 1> loose_{};
+  uint32_t loose_pages_ = 0;
   Bins committed_;
   Bins uncommitted_;
   uint64_t free_pages_ = 0;

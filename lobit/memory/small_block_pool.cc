@@ -104,7 +104,7 @@ FreeResult SmallBlockPool::free_block(ThreadCache* cache, Slab& slab, void* poin
 
 // Half of what the bin may hold, so that the next frees find room.
 bool SmallBlockPool::refill(ThreadCache* cache, size_t class_index, Shortage* shortage) {
-  publish(cache);
+  publish_much(cache);
   ClassBin& bin = cache->classes[class_index];
   if (bin.partial == 0) collect(cache);
   if (bin.partial == 0 && new_slab(cache, class_index, shortage) == nullptr) return false;
@@ -144,12 +144,21 @@ void SmallBlockPool::put_back(ClassBin& bin, uint32_t keep) {
   bin.top = std::copy(end, bin.top, bin.bottom);
 }
 
-// After blocks came back: an empty slab leaves, another is listed.
+// After blocks came back: the slab is listed, or leaves when it is empty and not the only one.
 void SmallBlockPool::settle(ClassBin& bin, Slab& slab) {
   if (!slab.listed) list(bin, slab);
-  if (slab.out != 0) return;
+  if (slab.out != 0 || (slab.next == 0 && slab.previous == 0)) return;
   unlist(bin, slab);
   release(slab);
+}
+
+// The empty slab that the bin kept, if it has one.
+void SmallBlockPool::release_empty(ClassBin& bin) {
+  SlabId id = bin.partial;
+  while (id != 0 && slabs_[id].out != 0) id = slabs_[id].next;
+  if (id == 0) return;
+  unlist(bin, slabs_[id]);
+  release(slabs_[id]);
 }
 
 void SmallBlockPool::list(ClassBin& bin, Slab& slab) {
@@ -274,7 +283,8 @@ void SmallBlockPool::collect(ThreadCache* cache) {
 
 void SmallBlockPool::collect_from(ThreadCache* cache, Slab& slab) {
   uint32_t blocks = 0;
-  for (size_t word = 0; word < slab.free.size(); ++word) {
+  const size_t words = (size_t{kSizeClasses[slab.size_class].blocks} + 63) / 64;
+  for (size_t word = 0; word < words; ++word) {
     const uint64_t bits = slab.returned[word].exchange(0, std::memory_order_acq_rel);
     slab.free[word] |= bits;
     blocks += static_cast<uint32_t>(std::popcount(bits));
@@ -290,26 +300,49 @@ void SmallBlockPool::collect_from(ThreadCache* cache, Slab& slab) {
 // ---- Runs.
 
 void* SmallBlockPool::take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage) {
-  const uint32_t pages = pages_of(bytes);
-  publish(cache);
-  const PageHeap::Lock lock = heap_.lock();
+  publish_much(cache);
   const auto aligned = static_cast<uint32_t>(std::max<size_t>(1, alignment / kPageBytes));
-  const RunId id = heap_.take(lock, pages, aligned, RunKind::kSmall);
+  const PageHeap::Lock lock = heap_.lock();
+  const RunId id = heap_.take(lock, pages_of(bytes), aligned, kind_of(bytes));
   if (id == 0) {
     *shortage = heap_.shortage();
     return nullptr;
   }
+  if (fits_cached_run(bytes, alignment)) take_more(lock, cache, heap_.run(id));
   return heap_.begin_block(id, bytes, alignment, cache);
+}
+
+// Others like it that lie at hand, under the same lock.
+void SmallBlockPool::take_more(const PageHeap::Lock& lock, ThreadCache* cache, const Run& run) {
+  RunBin& bin = cache->runs[run.pages];
+  while (bin.count + 1 < bin.runs.size() && cache->cached_run_pages + run.pages <= kMaxCachedRunsPages) {
+    const RunId id = heap_.take_loose(lock, run.pages, run.kind);
+    if (id == 0) return;
+    bin.runs[bin.count++] = id;
+    cache->cached_run_pages += run.pages;
+  }
 }
 
 FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes,
                                     size_t alignment) {
   const FreeResult result = heap_.end_block(id, pointer, bytes, alignment, cache);
   if (result != FreeResult::kFreed) return result;
-  publish(cache);
-  // What the thread freed last is worth more than what it freed long ago.
-  if (cache->cached_run_pages + heap_.run(id).pages > kMaxCachedRunsPages) give_cached_runs(cache);
-  heap_.give(heap_.lock(), id);
+  publish_much(cache);
+  const uint32_t pages = heap_.run(id).pages;
+  if (!fits_cached_run(bytes, alignment)) {
+    heap_.give(heap_.lock(), id);
+    return FreeResult::kFreed;
+  }
+  // What the thread freed last is worth more than what it freed before: those of its length go, or all.
+  RunBin& bin = cache->runs[pages];
+  if (bin.count == 0 && cache->cached_run_pages + pages > kMaxCachedRunsPages) give_cached_runs(cache);
+  if (bin.count != 0) {
+    const PageHeap::Lock lock = heap_.lock();
+    cache->cached_run_pages -= bin.count * pages;
+    while (bin.count != 0) heap_.give(lock, bin.runs[--bin.count]);
+  }
+  bin.runs[bin.count++] = id;
+  cache->cached_run_pages += pages;
   return FreeResult::kFreed;
 }
 

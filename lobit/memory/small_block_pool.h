@@ -24,7 +24,14 @@ class SmallBlockPool final : private CacheOwner {
                                                         BlockCounts& counts, size_t threshold);
   ~SmallBlockPool() override;
 
-  // `bytes` >= 1 below the threshold, `alignment` a power of two. nullptr when there is no memory; then
+  // Whether a block of any `bytes` and `alignment` is a run that caches keep.
+  static bool fits_cached_run(size_t bytes, size_t alignment) {
+    return bytes - kMaxClassBytes - 1 < kMaxCachedRunPages * kPageBytes - kMaxClassBytes &&
+           alignment - 1 < kPageBytes && (alignment & (alignment - 1)) == 0;
+  }
+
+  // `bytes` >= 1 below the threshold or a run that caches keep, `alignment` a power of two. nullptr when
+  // there is no memory; then
   // `*shortage` says why.
   void* allocate(size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult deallocate(void* pointer, size_t bytes, size_t alignment);
@@ -81,6 +88,7 @@ class SmallBlockPool final : private CacheOwner {
   void retire(ThreadCache* cache) override;
   void drain_cache(ThreadCache* cache);
   void publish(ThreadCache* cache);
+  void publish_much(ThreadCache* cache);
   int64_t used_bytes(const ThreadCache& cache) const;
   template <typename Visit>
   void for_each_paused(const Visit& visit);
@@ -92,6 +100,7 @@ class SmallBlockPool final : private CacheOwner {
   void move_blocks(ClassBin& bin, Slab& slab, uint32_t wanted);
   void put_back(ClassBin& bin, uint32_t keep);
   void settle(ClassBin& bin, Slab& slab);
+  void release_empty(ClassBin& bin);
   void list(ClassBin& bin, Slab& slab);
   void unlist(ClassBin& bin, Slab& slab);
   void release(Slab& slab);
@@ -111,13 +120,10 @@ class SmallBlockPool final : private CacheOwner {
   void collect_from(ThreadCache* cache, Slab& slab);
 
   // Runs.
-  static bool fits_cached_run(size_t bytes, size_t alignment) {
-    return bytes - kMaxClassBytes - 1 < kMaxCachedRunPages * kPageBytes - kMaxClassBytes &&
-           alignment - 1 < kPageBytes && (alignment & (alignment - 1)) == 0;
-  }
   RunKind kind_of(size_t bytes) const { return bytes < threshold_ ? RunKind::kSmall : RunKind::kLarge; }
   void* take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes, size_t alignment);
+  void take_more(const PageHeap::Lock& lock, ThreadCache* cache, const Run& run);
   void give_cached_runs(ThreadCache* cache);
 
   PageHeap& heap_;
@@ -125,7 +131,9 @@ class SmallBlockPool final : private CacheOwner {
   const size_t threshold_;
 
   MetadataArray<Slab> slabs_;  // grown under the heap's lock
-  SlabId used_slabs_ = 1;
+
+  // What changes under the heap's lock, apart from what frees look at.
+  alignas(64) SlabId used_slabs_ = 1;
   SlabId unused_slab_ = 0;
 
   std::mutex caches_mutex_;  // before the heap's lock
