@@ -33,7 +33,8 @@ bool read_options(const std::vector<std::string>& arguments, std::span<const Opt
         *target = true;
         return true;
       } else {
-        return ++i < arguments.size() && read_value(arguments[i], *target);
+        ++i;
+        return i < arguments.size() && read_value(arguments[i], *target);
       }
     };
     if (!std::visit(read, option->target)) return false;
