@@ -35,6 +35,7 @@
 #include "lobit/memory/block_pool_resource.h"
 #include "lobit/memory/block_size_advice.h"
 #include "lobit/memory/buffer.h"
+#include "lobit/memory/device_pools.h"
 #include "lobit/memory/failing_resource.h"
 #include "lobit/memory/hybrid_memory_pool.h"
 #include "lobit/memory/limiting_resource.h"

@@ -2,7 +2,6 @@
 // what `ours` is, whose malloc is loaded, and nanoseconds of one pair for every sample. Run by script/bench
 // allocators, which describes the patterns.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <iostream>
 #include <optional>
@@ -11,6 +10,7 @@
 
 #include "bench/allocators/contestants.h"
 #include "bench/allocators/patterns.h"
+#include "bench/program.h"
 #include <nlohmann/json.hpp>
 
 namespace lobit::bench {
@@ -24,37 +24,16 @@ struct Options {
   double sample_seconds = 0.01;
 };
 
-template <class Number>
-bool parse_number(const std::string& text, Number& number) {
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  return error == std::errc() && rest == end && number > 0;
-}
-
 std::optional<Options> parse_options(const std::vector<std::string>& arguments) {
   Options options;
-  for (size_t i = 0; i + 1 < arguments.size(); i += 2) {
-    const std::string& name = arguments[i];
-    const std::string& value = arguments[i + 1];
-    bool good = true;
-    if (name == "--contestant") {
-      options.contestant = value;
-    } else if (name == "--pattern") {
-      options.pattern = value;
-    } else if (name == "--bytes") {
-      good = parse_number(value, options.load.bytes) && options.load.bytes >= sizeof(uint64_t);
-    } else if (name == "--live") {
-      good = parse_number(value, options.load.live);
-    } else if (name == "--samples") {
-      good = parse_number(value, options.samples);
-    } else if (name == "--sample-seconds") {
-      good = parse_number(value, options.sample_seconds);
-    } else {
-      good = false;
-    }
-    if (!good) return std::nullopt;
-  }
-  return arguments.size() % 2 == 0 ? std::optional(options) : std::nullopt;
+  const Option known[] = {
+      {"--contestant", &options.contestant}, {"--pattern", &options.pattern},
+      {"--bytes", &options.load.bytes},      {"--live", &options.load.live},
+      {"--samples", &options.samples},       {"--sample-seconds", &options.sample_seconds},
+  };
+  const bool good = read_options(arguments, known) && options.load.bytes >= sizeof(uint64_t) &&
+                    options.load.live > 0 && options.samples > 0 && options.sample_seconds > 0;
+  return good ? std::optional(options) : std::nullopt;
 }
 
 // Runs grow until one lasts about as long as a sample; they warm caches and lists on the way.
@@ -113,9 +92,7 @@ int run(const std::vector<std::string>& arguments) {
     std::cerr << options->contestant << " cannot run the pattern " << options->pattern << "\n";
     return 1;
   }
-  const nlohmann::json result = {{"ours", kOurName}, {"malloc", loaded_malloc()}, {"ns", samples}};
-  std::cout << result.dump() << "\n";
-  return 0;
+  return print_result({{"ours", kOurName}, {"malloc", loaded_malloc()}, {"ns", samples}});
 }
 
 }  // namespace

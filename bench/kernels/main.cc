@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bench/kernels/cases.h"
+#include "bench/program.h"
 #include <nlohmann/json.hpp>
 
 #include "lobit/base/fp_env.h"
@@ -26,20 +27,11 @@ struct Options {
 
 std::optional<Options> parse_options(const std::vector<std::string>& arguments) {
   Options options;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    std::string* value = arguments[i] == "--peer"   ? &options.peer_folder
-                         : arguments[i] == "--simd" ? &options.simd
-                         : arguments[i] == "--only" ? &options.only
-                                                    : nullptr;
-    if (value != nullptr && i + 1 < arguments.size()) {
-      *value = arguments[++i];
-    } else if (arguments[i] == "--quick") {
-      options.quick = true;
-    } else {
-      return std::nullopt;
-    }
-  }
-  return options;
+  const Option known[] = {{"--peer", &options.peer_folder},
+                          {"--simd", &options.simd},
+                          {"--only", &options.only},
+                          {"--quick", &options.quick}};
+  return read_options(arguments, known) ? std::optional(options) : std::nullopt;
 }
 
 bool choose_simd(std::string_view name) {
@@ -100,10 +92,8 @@ int run(const std::vector<std::string>& arguments) {
   Result<GgmlPeer> peer = GgmlPeer::open(options->peer_folder);
   const std::string peer_reason = peer ? "" : peer.error().message;
   const ScopedFpEnv fp_env;
-  const nlohmann::json result = {{"simd", simd_level_name(simd_level())},
-                                 {"rows", run_cases(*options, peer ? &*peer : nullptr, peer_reason)}};
-  std::cout << result.dump() << "\n";
-  return 0;
+  return print_result({{"simd", simd_level_name(simd_level())},
+                       {"rows", run_cases(*options, peer ? &*peer : nullptr, peer_reason)}});
 }
 
 }  // namespace

@@ -1,14 +1,12 @@
 // lobit_bench_pools: measures one contestant on tensors of one size or on one workload and prints a JSON
 // object. Run by script/bench pools, which describes the figures.
-#include <charconv>
 #include <cstdio>
-#include <iostream>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "bench/pools/tensor_allocators.h"
 #include "bench/pools/workloads.h"
+#include "bench/program.h"
 #include <nlohmann/json.hpp>
 
 namespace lobit::bench {
@@ -36,29 +34,26 @@ nlohmann::json measure_size(const Make& make, size_t bytes, size_t samples) {
 template <class Make>
 nlohmann::json measure_workload(const Make& make, const std::string& name, size_t steps) {
   auto allocator = make();
-  const std::vector<double> times = Workload(allocator).run(name, steps);
+  Workload workload(allocator);
+  const std::vector<double> times = workload.run(name, steps);
+  // While what the program keeps is live: a pool that has everything back would judge another program.
   return {{"calls", times},
           {"hit_rate", allocator.hit_rate()},
           {"peak_bytes", allocator.peak_bytes()},
           {"recommendations", allocator.recommendations()}};
 }
 
-size_t number_of(const std::string& text) {
-  size_t number = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && rest == text.data() + text.size() ? number : 0;
-}
-
 int run(const std::vector<std::string>& arguments) {
-  std::map<std::string, std::string> options;
-  for (size_t i = 0; i + 1 < arguments.size(); i += 2) options[arguments[i]] = arguments[i + 1];
-  const size_t bytes = number_of(options["--bytes"]);
-  const size_t count = number_of(options["--count"]);
-  const std::string workload = options["--workload"];
-  const bool valid =
-      count > 0 && (bytes > 0) != (workload == "decode" || workload == "prefill" || workload == "mixed");
+  std::string contestant;
+  std::string workload;
+  size_t bytes = 0;
+  size_t count = 0;
+  const Option known[] = {
+      {"--contestant", &contestant}, {"--workload", &workload}, {"--bytes", &bytes}, {"--count", &count}};
+  const bool valid = read_options(arguments, known) && count > 0 &&
+                     (bytes > 0) != (workload == "decode" || workload == "prefill" || workload == "mixed");
   nlohmann::json result;
-  if (!valid || !visit_tensor_allocator(options["--contestant"], [&](const auto& make) {
+  if (!valid || !visit_tensor_allocator(contestant, [&](const auto& make) {
         result = bytes > 0 ? measure_size(make, bytes, count) : measure_workload(make, workload, count);
       })) {
     std::fprintf(
@@ -67,8 +62,7 @@ int run(const std::vector<std::string>& arguments) {
         "       lobit_bench_pools --contestant NAME --workload decode|prefill|mixed --count STEPS\n");
     return 2;
   }
-  std::cout << result.dump() << "\n";
-  return 0;
+  return print_result(result);
 }
 
 }  // namespace

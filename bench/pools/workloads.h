@@ -121,11 +121,16 @@ class WarmRun {
   StopWatch watch_;
 };
 
-// Runs steps of a made-up program on an allocator.
+// Runs steps of a made-up program on an allocator. What it keeps from step to step lives as long as this.
 template <class Allocator>
 class Workload {
  public:
   explicit Workload(Allocator& allocator) : allocator_(allocator) {}
+  Workload(const Workload&) = delete;
+  Workload& operator=(const Workload&) = delete;
+  ~Workload() {
+    for (const TensorHandle& tensor : kept_) allocator_.deallocate(tensor);
+  }
 
   // Nanoseconds of each allocation and of each deallocation, in turn with nothing else.
   std::vector<double> run(const std::string& name, size_t steps) {
@@ -137,7 +142,6 @@ class Workload {
       if (name == "mixed") mixed();
       allocator_.end_step();
     }
-    for (const TensorHandle& tensor : kept_) allocator_.deallocate(tensor);
     return std::move(times_);
   }
 

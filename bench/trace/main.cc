@@ -1,7 +1,6 @@
 // lobit_bench_trace: replays one trace on one contestant and prints a JSON object with either the processor
 // time it took (--measure time, or alone: without touching the blocks) or the memory it kept (--measure
 // memory). Run by script/bench trace, which describes the figures.
-#include <charconv>
 #include <chrono>
 #include <iostream>
 #include <optional>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "bench/allocators/contestants.h"
+#include "bench/program.h"
 #include "bench/trace/block_trace.h"
 #include "bench/trace/replay.h"
 #include "bench/trace/resident.h"
@@ -30,35 +30,20 @@ struct Options {
   double wait_seconds = 5;
 };
 
-template <class Number>
-bool parse_number(const std::string& text, Number& number) {
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  return error == std::errc() && rest == end && number >= 0;
-}
-
-bool set_option(Options& options, const std::string& name, const std::string& value) {
-  std::string* const text = name == "--contestant" ? &options.contestant
-                            : name == "--measure"  ? &options.measure
-                            : name == "--trace"    ? &options.trace
-                            : name == "--write"    ? &options.write
-                                                   : nullptr;
-  if (text != nullptr) {
-    *text = value;
-    return true;
-  }
-  if (name == "--requests") return parse_number(value, options.requests);
-  if (name == "--idle-seconds") return parse_number(value, options.idle_seconds);
-  return name == "--wait-seconds" && parse_number(value, options.wait_seconds);
-}
-
 std::optional<Options> parse_options(const std::vector<std::string>& arguments) {
   Options options;
-  for (size_t i = 0; i + 1 < arguments.size(); i += 2) {
-    if (!set_option(options, arguments[i], arguments[i + 1])) return std::nullopt;
-  }
-  const bool complete = !options.trace.empty() && (!options.write.empty() || !options.contestant.empty());
-  return complete && arguments.size() % 2 == 0 ? std::optional(options) : std::nullopt;
+  const Option known[] = {
+      {"--contestant", &options.contestant},
+      {"--measure", &options.measure},
+      {"--trace", &options.trace},
+      {"--write", &options.write},
+      {"--requests", &options.requests},
+      {"--idle-seconds", &options.idle_seconds},
+      {"--wait-seconds", &options.wait_seconds},
+  };
+  const bool complete = read_options(arguments, known) && !options.trace.empty() &&
+                        (!options.write.empty() || !options.contestant.empty());
+  return complete ? std::optional(options) : std::nullopt;
 }
 
 std::optional<BlockTrace> make_trace(const Options& options) {
@@ -146,8 +131,7 @@ int run(const std::vector<std::string>& arguments) {
                  {"blocks", trace->allocations},
                  {"live", trace->live_bytes},
                  {"peak_live", trace->peak_live_bytes}});
-  std::cout << result.dump() << "\n";
-  return 0;
+  return print_result(result);
 }
 
 }  // namespace

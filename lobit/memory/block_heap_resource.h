@@ -8,12 +8,16 @@
 
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 
 #include "lobit/memory/block_pool_resource.h"
 #include "lobit/memory/memory_resource.h"
 
 namespace lobit {
+
+namespace detail {
+template <typename Below>
+class TakenBlocks;
+}
 
 class LOBIT_API BlockHeapResource final : public MemoryResource {
  public:
@@ -25,30 +29,15 @@ class LOBIT_API BlockHeapResource final : public MemoryResource {
   ~BlockHeapResource() override;
 
  private:
-  struct HeapBlock {
-    size_t bytes;
-    size_t alignment;
-    Stream stream;
-  };
-
-  BlockHeapResource(std::unique_ptr<BlockPoolResource> blocks, MemoryResource& upstream);
+  BlockHeapResource(std::unique_ptr<BlockPoolResource> pool, MemoryResource& upstream);
   Result<void*> do_allocate(size_t bytes, size_t alignment, Stream stream) override;
   Status do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) override;
   MemoryUsage do_usage() const override;
-  Device do_device() const override { return upstream_.device(); }
+  Device do_device() const override;
 
-  Result<void*> allocate_upstream(size_t bytes, size_t alignment, Stream stream);
-  // False, without effect, when there is no room for the record.
-  bool remember_upstream(void* pointer, const HeapBlock& block);
-  Status forget_upstream(void* pointer, size_t bytes, size_t alignment);
-  void count_allocation(size_t bytes, size_t reserved, size_t committed);
-  void count_deallocation(size_t bytes, size_t reserved, size_t committed);
-
-  std::unique_ptr<BlockPoolResource> blocks_;  // nullptr: none
-  MemoryResource& upstream_;
-  mutable std::mutex mutex_;
-  std::unordered_map<void*, HeapBlock> heap_blocks_;
-  MemoryUsage usage_;
+  std::unique_ptr<BlockPoolResource> pool_;  // nullptr: no blocks
+  std::mutex pool_mutex_;                    // a block of the pool is counted before it is handed out again
+  std::unique_ptr<detail::TakenBlocks<MemoryResource>> taken_;
 };
 
 }  // namespace lobit

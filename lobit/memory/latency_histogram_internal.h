@@ -1,29 +1,15 @@
-// LatencyHistogram: how long calls took, in constant memory. Counts nanoseconds in 8 buckets for each
-// doubling, so a quantile is told at most 1/8 too high; the mean is exact. Not thread-safe.
+// LatencyHistogram: how long calls took, in constant memory. Counts nanoseconds in eighths, so a quantile is
+// told at most 1/8 too high; the mean is exact. Not thread-safe.
 #pragma once
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
-namespace lobit::detail {
+#include "lobit/memory/eighths_internal.h"
 
-// A number for each range of values: 8 ranges for each doubling, one for each value under 8. Ranges of larger
-// values have larger numbers.
-inline constexpr size_t kEighths = 62 * 8;
-constexpr size_t eighth_of(uint64_t value) {
-  if (value < 8) return static_cast<size_t>(value);
-  const auto shift = static_cast<unsigned>(std::bit_width(value)) - 4;
-  return (size_t{shift} << 3) + static_cast<size_t>(value >> shift);
-}
-// The largest value of such a range.
-constexpr uint64_t last_of_eighth(size_t eighth) {
-  if (eighth < 16) return eighth;
-  const size_t shift = (eighth >> 3) - 1;
-  return ((uint64_t{8 + (eighth & 7)} + 1) << shift) - 1;
-}
+namespace lobit::detail {
 
 class LatencyHistogram {
  public:

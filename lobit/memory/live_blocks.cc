@@ -1,27 +1,23 @@
-#include "lobit/memory/live_blocks.h"
-
-#include <algorithm>
 #include <new>
 
 #include <fmt/format.h>
 
+#include "lobit/memory/live_blocks_internal.h"
+
 namespace lobit::detail {
 
-Result<uint64_t> LiveBlocks::add(void* pointer, size_t bytes, size_t alignment, size_t rounded) {
-  const uint64_t number = usage_.allocations + 1;
+Result<uint64_t> LiveBlocks::add(void* pointer, size_t bytes, size_t alignment, size_t rounded,
+                                 Stream stream) {
+  const uint64_t number = last_number_ + 1;
   try {
-    blocks_.emplace(pointer, Block{bytes, alignment, rounded, number});
+    blocks_.emplace(pointer, Block{bytes, alignment, rounded, stream, number});
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::kOutOfMemory,
                 fmt::format("allocate: no memory to remember a block of {} bytes", bytes),
                 {.required = sizeof(Block)});
   }
-  usage_.allocations = number;
-  usage_.allocated += bytes;
-  usage_.used += rounded;
-  usage_.committed = usage_.used;
-  usage_.peak_allocated = std::max(usage_.peak_allocated, usage_.allocated);
-  usage_.peak_committed = std::max(usage_.peak_committed, usage_.committed);
+  last_number_ = number;
+  count_.allocated(bytes, rounded, rounded);
   return number;
 }
 
@@ -37,11 +33,17 @@ Result<LiveBlocks::Block> LiveBlocks::remove(void* pointer, size_t bytes, size_t
                             alignment, block.bytes, block.alignment));
   }
   blocks_.erase(found);
-  usage_.allocated -= block.bytes;
-  usage_.used -= block.rounded;
-  usage_.committed = usage_.used;
-  ++usage_.deallocations;
+  count_.freed(block.bytes, block.rounded, block.rounded);
   return block;
+}
+
+void LiveBlocks::restore(void* pointer, const Block& block) {
+  try {
+    blocks_.emplace(pointer, block);
+  } catch (const std::bad_alloc&) {
+    return;  // as good as freed: nobody can name it any more
+  }
+  count_.not_freed(block.bytes, block.rounded, block.rounded);
 }
 
 }  // namespace lobit::detail

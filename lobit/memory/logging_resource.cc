@@ -4,6 +4,8 @@
 #include <new>
 #include <utility>
 
+#include "lobit/memory/live_blocks_internal.h"
+
 namespace lobit {
 namespace {
 
@@ -17,7 +19,10 @@ uint64_t number_in_process() {
 }  // namespace
 
 LoggingResource::LoggingResource(MemoryResource& upstream, TraceSink& sink)
-    : ResourceWrapper(upstream), start_(std::chrono::steady_clock::now()), writer_(sink) {}
+    : ResourceWrapper(upstream),
+      start_(std::chrono::steady_clock::now()),
+      writer_(sink),
+      blocks_(std::make_unique<detail::LiveBlocks>()) {}
 
 LoggingResource::~LoggingResource() {
   try {
@@ -42,7 +47,7 @@ Result<void*> LoggingResource::do_allocate(size_t bytes, size_t alignment, Strea
     record({.op = TraceOp::kRefuse, .bytes = bytes, .alignment = alignment}, stream);
     return block;
   }
-  Result<uint64_t> number = blocks_.add(*block, bytes, alignment, bytes);
+  Result<uint64_t> number = blocks_->add(*block, bytes, alignment, bytes, stream);
   if (!number) {
     lock.unlock();
     static_cast<void>(upstream().deallocate(*block, bytes, alignment, stream));
@@ -56,7 +61,7 @@ Status LoggingResource::do_deallocate(void* pointer, size_t bytes, size_t alignm
   {
     const std::lock_guard lock(mutex_);
     // Before the memory goes back: another thread may be given it, and record that, at once.
-    LOBIT_TRY(const detail::LiveBlocks::Block block, blocks_.remove(pointer, bytes, alignment));
+    LOBIT_TRY(const detail::LiveBlocks::Block block, blocks_->remove(pointer, bytes, alignment));
     record({.op = TraceOp::kFree, .block = block.number, .bytes = bytes, .alignment = alignment}, stream);
   }
   return upstream().deallocate(pointer, bytes, alignment, stream);

@@ -5,14 +5,18 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <unordered_map>
 
-#include "lobit/memory/live_blocks.h"
 #include "lobit/memory/resource_wrapper.h"
 #include "lobit/memory/trace.h"
 
 namespace lobit {
+
+namespace detail {
+class LiveBlocks;
+}
 
 class LOBIT_API LoggingResource final : public ResourceWrapper {
  public:
@@ -41,7 +45,7 @@ class LOBIT_API LoggingResource final : public ResourceWrapper {
   TraceWriter writer_;
   bool closed_ = false;
   bool incomplete_ = false;  // an event is missing, so none is written after it
-  detail::LiveBlocks blocks_;
+  std::unique_ptr<detail::LiveBlocks> blocks_;
   std::unordered_map<uint64_t, uint32_t> threads_;
   std::unordered_map<void*, uint32_t> streams_;
 };

@@ -32,12 +32,13 @@ TEST(LoggingResource, WritesEachEvent) {
   SystemResource system;
   FailingResource failing(system, {.number = 3});
   LoggingResource logging(failing, text);
-  int handle = 0;
+  Backend& cpu = **backend(Device{});
+  const Stream stream = *cpu.create_stream();
   void* a = *logging.allocate(100);
-  void* b = *logging.allocate(200, 4096, Stream{&handle});
+  void* b = *logging.allocate(200, 4096, stream);
   EXPECT_FALSE(logging.allocate(300, 16));
   ASSERT_THAT(logging.deallocate(a, 100), is_ok());
-  std::thread([&] { ASSERT_THAT(logging.deallocate(b, 200, 4096, Stream{&handle}), is_ok()); }).join();
+  std::thread([&] { ASSERT_THAT(logging.deallocate(b, 200, 4096, stream), is_ok()); }).join();
   EXPECT_EQ(logging.trim(), 0u);
   ASSERT_THAT(logging.close(), is_ok());
 
@@ -61,6 +62,7 @@ TEST(LoggingResource, WritesEachEvent) {
        .slot = 1},
       {.op = TraceOp::kTrim}};
   EXPECT_EQ(events, expected);
+  EXPECT_THAT(cpu.destroy_stream(stream), is_ok());
 }
 
 TEST(LoggingResource, MisuseLeavesNoEvent) {

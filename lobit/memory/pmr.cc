@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "lobit/base/checked.h"
+#include "lobit/memory/live_blocks_internal.h"
 
 namespace lobit {
 
@@ -26,8 +27,11 @@ bool PmrAdaptor::do_is_equal(const std::pmr::memory_resource& other) const noexc
   return adaptor != nullptr && adaptor->upstream_ == upstream_ && adaptor->stream_ == stream_;
 }
 
+PmrResource::PmrResource(std::pmr::memory_resource& upstream)
+    : upstream_(&upstream), blocks_(std::make_unique<detail::LiveBlocks>()) {}
+
 PmrResource::~PmrResource() {
-  for (const auto& [pointer, block] : blocks_.blocks()) {
+  for (const auto& [pointer, block] : blocks_->blocks()) {
     upstream_->deallocate(pointer, block.rounded, block.alignment);
   }
 }
@@ -53,7 +57,7 @@ Result<void*> PmrResource::do_allocate(size_t bytes, size_t alignment, Stream /*
   } catch (...) {
     return refuse("an exception of its own");
   }
-  if (auto added = blocks_.add(pointer, bytes, alignment, rounded); !added) {
+  if (auto added = blocks_->add(pointer, bytes, alignment, rounded, {}); !added) {
     upstream_->deallocate(pointer, rounded, alignment);
     return fail(std::move(added).error());
   }
@@ -62,14 +66,14 @@ Result<void*> PmrResource::do_allocate(size_t bytes, size_t alignment, Stream /*
 
 Status PmrResource::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) {
   const std::lock_guard lock(mutex_);
-  LOBIT_TRY(const detail::LiveBlocks::Block block, blocks_.remove(pointer, bytes, alignment));
+  LOBIT_TRY(const detail::LiveBlocks::Block block, blocks_->remove(pointer, bytes, alignment));
   upstream_->deallocate(pointer, block.rounded, block.alignment);
   return {};
 }
 
 MemoryUsage PmrResource::do_usage() const {
   const std::lock_guard lock(mutex_);
-  return blocks_.usage();
+  return blocks_->usage();
 }
 
 }  // namespace lobit

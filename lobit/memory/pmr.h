@@ -6,14 +6,18 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <memory_resource>
 #include <mutex>
 
 #include "lobit/base/export.h"
-#include "lobit/memory/live_blocks.h"
 #include "lobit/memory/memory_resource.h"
 
 namespace lobit {
+
+namespace detail {
+class LiveBlocks;
+}
 
 // Throws std::bad_alloc where allocate() returns an error, as std::pmr demands; that includes alignments
 // above kMaxAlignment. 0 bytes are a block of 1. Any number of threads, if the resource below takes them; it
@@ -45,7 +49,7 @@ static_assert(std::derived_from<PmrAdaptor, std::pmr::memory_resource>);
 // alignment. The resource below must outlive it.
 class LOBIT_API PmrResource final : public MemoryResource {
  public:
-  explicit PmrResource(std::pmr::memory_resource& upstream) : upstream_(&upstream) {}
+  explicit PmrResource(std::pmr::memory_resource& upstream);
   ~PmrResource() override;
 
   std::pmr::memory_resource& upstream() const { return *upstream_; }
@@ -58,7 +62,7 @@ class LOBIT_API PmrResource final : public MemoryResource {
 
   std::pmr::memory_resource* upstream_;
   mutable std::mutex mutex_;
-  detail::LiveBlocks blocks_;
+  std::unique_ptr<detail::LiveBlocks> blocks_;
 };
 static_assert(std::derived_from<PmrResource, MemoryResource>);
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lobit/device/stream.h"
-#include "lobit/memory/latency_histogram_internal.h"
+#include "lobit/memory/eighths_internal.h"
 
 namespace lobit::detail {
 

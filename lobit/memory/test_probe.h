@@ -33,7 +33,8 @@ class ProbeResource final : public MemoryResource {
   uint64_t live_bytes() const { return system_.usage().allocated; }
 
  private:
-  Result<void*> do_allocate(size_t bytes, size_t alignment, Stream stream) override {
+  // Streams stay here: those of another device are none of the CPU's.
+  Result<void*> do_allocate(size_t bytes, size_t alignment, Stream /*stream*/) override {
     if (on_allocate_) on_allocate_();
     const std::lock_guard lock(mutex_);
     ++calls_;
@@ -42,12 +43,12 @@ class ProbeResource final : public MemoryResource {
       return fail(ErrorCode::kOutOfMemory, "probe: full",
                   {.required = bytes, .available = capacity_ - live_bytes()});
     }
-    return system_.allocate(bytes, alignment, stream);
+    return system_.allocate(bytes, alignment);
   }
-  Status do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) override {
+  Status do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) override {
     const std::lock_guard lock(mutex_);
     ++calls_;
-    return system_.deallocate(pointer, bytes, alignment, stream);
+    return system_.deallocate(pointer, bytes, alignment);
   }
   MemoryUsage do_usage() const override { return system_.usage(); }
   Device do_device() const override { return device_; }

@@ -59,10 +59,8 @@ UnitArena::UnitArena(std::string_view name, size_t capacity, size_t unit, Memory
       unit_alignment_(alignment_of(unit)),
       upstream_(upstream),
       base_(base),
-      map_(std::move(map)) {
-  usage_.committed = capacity;
-  usage_.peak_committed = capacity;
-}
+      map_(std::move(map)),
+      count_(capacity) {}
 
 UnitArena::~UnitArena() {
   static_cast<void>(upstream_.deallocate(base_, capacity_, unit_alignment_));
@@ -85,10 +83,7 @@ Result<void*> UnitArena::allocate(size_t bytes, size_t alignment) {
   if (units < wanted) map_.cut(*run, first, units);
   map_.set_tag(first, make_tag(units * unit_ - bytes, alignment));
 
-  usage_.allocated += bytes;
-  usage_.used += units * unit_;
-  usage_.peak_allocated = std::max(usage_.peak_allocated, usage_.allocated);
-  ++usage_.allocations;
+  count_.allocated(bytes, units * unit_, 0);
   return base_ + offset;
 }
 
@@ -117,9 +112,7 @@ Status UnitArena::deallocate(void* pointer, size_t bytes, size_t alignment) {
                             name_, bytes, alignment, own_bytes, own_alignment));
   }
   map_.free(unit);
-  usage_.allocated -= bytes;
-  usage_.used -= reserved;
-  ++usage_.deallocations;
+  count_.freed(bytes, reserved, 0);
   return {};
 }
 
@@ -130,14 +123,14 @@ bool UnitArena::contains(const void* pointer) const {
 
 MemoryUsage UnitArena::usage() const {
   const std::lock_guard lock(mutex_);
-  return usage_;
+  return count_.usage();
 }
 
 ArenaOccupancy UnitArena::occupancy() const {
   const std::lock_guard lock(mutex_);
   return {.capacity = capacity_,
-          .allocated = usage_.allocated,
-          .used = usage_.used,
+          .allocated = count_.usage().allocated,
+          .used = count_.usage().used,
           .largest_free = map_.largest_free() * unit_};
 }
 
@@ -145,7 +138,7 @@ tl::unexpected<Error> UnitArena::exhausted(size_t bytes, size_t alignment, size_
   const size_t largest = map_.largest_free() * unit_;
   return fail(ErrorCode::kOutOfMemory,
               fmt::format("{}: {} bytes aligned to {} asked for, {} of {} are free, the largest block has {}",
-                          name_, bytes, alignment, capacity_ - usage_.used, capacity_, largest),
+                          name_, bytes, alignment, capacity_ - count_.usage().used, capacity_, largest),
               {.required = required, .available = largest});
 }
 

@@ -10,6 +10,7 @@
 #include "lobit/memory/arena_occupancy.h"
 #include "lobit/memory/memory_resource.h"
 #include "lobit/memory/run_map_internal.h"
+#include "lobit/memory/usage_count_internal.h"
 
 namespace lobit::detail {
 
@@ -50,7 +51,7 @@ class UnitArena {
   std::byte* const base_;
   mutable std::mutex mutex_;
   RunMap map_;
-  MemoryUsage usage_;
+  UsageCount count_;
 };
 
 }  // namespace lobit::detail

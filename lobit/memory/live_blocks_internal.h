@@ -6,34 +6,45 @@
 #include <cstdint>
 #include <unordered_map>
 
-#include "lobit/base/export.h"
-#include "lobit/memory/memory_resource.h"
+#include "lobit/base/result.h"
+#include "lobit/device/stream.h"
+#include "lobit/memory/usage_count_internal.h"
 
 namespace lobit::detail {
 
-class LOBIT_API LiveBlocks {
+class LiveBlocks {
  public:
   struct Block {
     size_t bytes;      // as asked for
     size_t alignment;  // as asked for
     size_t rounded;    // what it takes
+    Stream stream;     // on which it was taken
     uint64_t number;   // 1 for the first that was ever added
   };
 
+  // `committed`: what the resource holds from the start, beside these blocks.
+  explicit LiveBlocks(uint64_t committed = 0) : count_(committed) {}
+
   // Its number. kOutOfMemory, without effect, when there is no room to remember it.
-  Result<uint64_t> add(void* pointer, size_t bytes, size_t alignment, size_t rounded);
+  Result<uint64_t> add(void* pointer, size_t bytes, size_t alignment, size_t rounded, Stream stream);
 
   // kInvalidArgument, without effect, when no live block begins there or it has other sizes. Remove a block
   // before its memory goes: another thread may be given the same address at once.
   Result<Block> remove(void* pointer, size_t bytes, size_t alignment);
 
+  // Undoes remove() for a block whose memory did not go.
+  void restore(void* pointer, const Block& block);
+
   const std::unordered_map<void*, Block>& blocks() const { return blocks_; }
-  // As if memory was committed for each block alone.
-  const MemoryUsage& usage() const { return usage_; }
+  // As if memory was committed for each block alone. What the resource hands out and does not remember here
+  // is counted here too.
+  UsageCount& count() { return count_; }
+  const MemoryUsage& usage() const { return count_.usage(); }
 
  private:
   std::unordered_map<void*, Block> blocks_;
-  MemoryUsage usage_;
+  UsageCount count_;
+  uint64_t last_number_ = 0;
 };
 
 }  // namespace lobit::detail
