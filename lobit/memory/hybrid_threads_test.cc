@@ -1,6 +1,10 @@
 // The pool under many threads, and threads that come and go.
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -52,6 +56,61 @@ void churn(HybridMemoryPool& pool, std::vector<std::atomic<Block*>>& slots, uint
     if (!pool.deallocate(other->data, other->bytes)) ++*errors;
     delete other;
   }
+}
+
+// LOBIT_SOAK_TEST_SECONDS makes a long one.
+double soak_seconds() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets the environment
+  const char* text = std::getenv("LOBIT_SOAK_TEST_SECONDS");
+  return text == nullptr ? 0.5 : std::strtod(text, nullptr);
+}
+
+// Threads replace blocks of all sizes for as long as is asked for, some thread ending and another beginning
+// all the time: what the pool holds must not creep upwards.
+TEST(HybridMemoryPoolThreads, HeldMemoryStaysFlat) {
+  using Clock = std::chrono::steady_clock;
+  const auto pool = HybridMemoryPool::create().value();
+  std::vector<std::atomic<Block*>> slots(500);
+  std::atomic<int> errors{0};
+  churn(*pool, slots, 100, 50'000, &errors);  // to where it stays
+  std::atomic<bool> stop{false};
+  std::vector<std::jthread> threads;
+  for (uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (uint64_t round = 0; !stop; ++round) {
+        std::jthread([&] { churn(*pool, slots, t + 4 * round, 2000, &errors); }).join();
+      }
+    });
+  }
+  constexpr int kSamples = 40;
+  std::array<uint64_t, 2> most_committed{};  // of the first and the second half
+  uint64_t most_metadata = 0;
+  uint64_t first_metadata = 0;
+  const Clock::time_point start = Clock::now();
+  for (int i = 0; i < kSamples; ++i) {
+    std::this_thread::sleep_until(start +
+                                  std::chrono::duration_cast<Clock::duration>(
+                                      std::chrono::duration<double>(soak_seconds() * (i + 1) / kSamples)));
+    uint64_t& most = most_committed[i < kSamples / 2 ? 0 : 1];
+    most = std::max(most, pool->usage().committed);
+    most_metadata = std::max(most_metadata, pool->metadata_bytes());
+    if (i == kSamples / 2) first_metadata = most_metadata;
+  }
+  stop = true;
+  threads.clear();
+  for (auto& slot : slots) {
+    if (const Block* block = slot.exchange(nullptr); block != nullptr) {
+      if (!pool->deallocate(block->data, block->bytes)) ++errors;
+      delete block;
+    }
+  }
+  EXPECT_EQ(errors, 0);
+  EXPECT_LE(most_committed[1], most_committed[0] + most_committed[0] / 4);
+  EXPECT_LE(most_metadata, first_metadata + first_metadata / 4);
+  pool->trim();
+  EXPECT_EQ(pool->usage().allocated, 0u);
+  EXPECT_EQ(pool->usage().committed, 0u);
+  RecordProperty("committed", std::to_string(most_committed[1]));
 }
 
 TEST(HybridMemoryPoolThreads, MixedWorkKeepsBlocksCountsAndLimit) {
