@@ -151,9 +151,11 @@ const MemoryPoolOptions& HybridMemoryPool::options() const {
 // The common case first, then the thread's cached runs, then everything else. Each step takes the same
 // arguments in the same places and ends in the next, so that those before the last need no stack.
 void* HybridMemoryPool::try_allocate(size_t bytes, size_t alignment) {
-  void* pointer = alignment == kDefaultAlignment ? small_->allocate_fast(bytes) : nullptr;
-  if (pointer == nullptr) [[unlikely]]
+  if (alignment != kDefaultAlignment) [[unlikely]]
     return try_allocate_run(bytes, alignment);
+  void* pointer = small_->allocate_fast(bytes);
+  if (pointer == nullptr) [[unlikely]]
+    return try_allocate_run(bytes, kDefaultAlignment);
   return pointer;
 }
 
@@ -172,8 +174,10 @@ void* HybridMemoryPool::try_allocate_slowly(size_t bytes, size_t alignment) {
 }
 
 bool HybridMemoryPool::try_deallocate(void* pointer, size_t bytes, size_t alignment) {
-  if (alignment != kDefaultAlignment || !small_->deallocate_fast(pointer, bytes)) [[unlikely]]
+  if (alignment != kDefaultAlignment) [[unlikely]]
     return try_deallocate_run(pointer, bytes, alignment);
+  if (!small_->deallocate_fast(pointer, bytes)) [[unlikely]]
+    return try_deallocate_run(pointer, bytes, kDefaultAlignment);
   return true;
 }
 
