@@ -1,6 +1,6 @@
-// LargeBlockPool: blocks from the pool's threshold on, each a run of pages of its own: split from a longer
-// run and merged with its neighbours when it is freed, so that no size costs more than its last page. Any
-// thread may call anything.
+// LargeBlockPool: blocks from the pool's threshold on that no thread's cache keeps, each a run of pages of
+// its own: split from a longer run and merged with its neighbours after it was freed, so that no size costs
+// more than its last page. Any thread may call anything.
 #pragma once
 
 #include <cstddef>

@@ -115,18 +115,24 @@ bool SmallBlockPool::refill(ThreadCache* cache, size_t class_index, Shortage* sh
 
 // From the slab's free blocks to the bin until it has `wanted`, the lowest on top.
 void SmallBlockPool::move_blocks(ClassBin& bin, Slab& slab, uint32_t wanted) {
-  BlockRef* const first = bin.top;
   const uint32_t blocks = kSizeClasses[slab.size_class].blocks;
+  const uint32_t moved = std::min(wanted - bin.count(), blocks - slab.out);
+  BlockRef* ref = bin.top + moved;
   uint32_t word = 0;
-  while (bin.count() < wanted && slab.out < blocks) {
-    while (slab.free[word] == 0) ++word;
-    const auto block = word * 64 + static_cast<uint32_t>(std::countr_zero(slab.free[word]));
-    slab.free[word] &= slab.free[word] - 1;
-    ++slab.out;
-    *bin.top++ = {slab.start + size_t{block} * slab.block_bytes, &slab.asked[block]};
+  uint64_t free = slab.free[0];
+  while (ref != bin.top) {
+    while (free == 0) {
+      slab.free[word] = 0;
+      free = slab.free[++word];
+    }
+    const auto block = word * 64 + static_cast<uint32_t>(std::countr_zero(free));
+    free &= free - 1;
+    *--ref = {slab.start + size_t{block} * slab.block_bytes, &slab.asked[block]};
   }
-  bin.out += static_cast<uint32_t>(bin.top - first);
-  std::reverse(first, bin.top);
+  slab.free[word] = free;
+  bin.top += moved;
+  bin.out += moved;
+  slab.out += moved;
   if (slab.out == blocks) unlist(bin, slab);
 }
 
@@ -134,7 +140,7 @@ void SmallBlockPool::move_blocks(ClassBin& bin, Slab& slab, uint32_t wanted) {
 void SmallBlockPool::put_back(ClassBin& bin, uint32_t keep) {
   BlockRef* const end = bin.top - keep;
   for (BlockRef* ref = bin.bottom; ref != end; ++ref) {
-    Slab& slab = slab_at(ref->pointer);
+    Slab& slab = slab_of(*ref);
     const auto block = static_cast<uint32_t>(ref->asked - slab.asked.data());
     slab.free[block / 64] |= bit_of(block);
     --slab.out;
@@ -145,7 +151,8 @@ void SmallBlockPool::put_back(ClassBin& bin, uint32_t keep) {
 }
 
 // After blocks came back: the slab is listed, or leaves when it is empty and not the only one.
-void SmallBlockPool::settle(ClassBin& bin, Slab& slab) {
+inline void SmallBlockPool::settle(ClassBin& bin, Slab& slab) {
+  if (slab.listed && slab.out != 0) return;
   if (!slab.listed) list(bin, slab);
   if (slab.out != 0 || (slab.next == 0 && slab.previous == 0)) return;
   unlist(bin, slab);

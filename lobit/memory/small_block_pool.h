@@ -1,7 +1,7 @@
-// SmallBlockPool: blocks below the pool's threshold, from caches that each thread has to itself. Up to 32 KiB
-// a block is part of a slab of one size class; above, it is a run of pages of its own, of which a thread
-// keeps a few. The cost of allocating or freeing does not depend on how many blocks there are. All records
-// lie outside the blocks. Any thread may call anything.
+// SmallBlockPool: blocks below the pool's threshold, and all up to 1 MiB, from caches that each thread has to
+// itself. Up to 32 KiB a block is part of a slab of one size class; above, it is a run of pages of its own,
+// of which a thread keeps a few. The cost of allocating or freeing does not depend on how many blocks there
+// are. All records lie outside the blocks. Any thread may call anything.
 #pragma once
 
 #include <atomic>
@@ -110,6 +110,10 @@ class SmallBlockPool final : private CacheOwner {
   Slab& slab_at(const void* pointer) {
     const size_t offset = size_t{heap_.slab_at(heap_.page_of(pointer))} * alignof(Slab);
     return *reinterpret_cast<Slab*>(reinterpret_cast<std::byte*>(&slabs_[0]) + offset);
+  }
+  Slab& slab_of(const BlockRef& ref) {
+    const auto offset = reinterpret_cast<uintptr_t>(ref.asked) - reinterpret_cast<uintptr_t>(&slabs_[0]);
+    return slabs_[offset / sizeof(Slab)];
   }
   // What the map of pages holds for a slab: the offset of its record, in units of the alignment.
   static constexpr uint32_t mark_of(SlabId id) { return id * (sizeof(Slab) / alignof(Slab)); }
