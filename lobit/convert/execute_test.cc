@@ -106,7 +106,7 @@ TEST(Execute, TakesEveryBufferFromTheResourceOfTheCaller) {
   const TemporaryFolder folder;
   const Model source = llama(folder.path() / "in.gguf");
   const auto pool = HybridMemoryPool::create().value();
-  for (const uint64_t limit : {0, 300'000}) {
+  for (const uint64_t limit : {0u, 300'000u}) {
     StatisticsResource memory(*pool);
     const auto result = convert(
         source, folder.path() / "out.gguf", kQ4_0,

@@ -59,12 +59,12 @@ TEST(Workers, StayWithinTheLimit) {
 }
 
 TEST(Workers, TheirPoolsLimitIsWhatTheLimitLeaves) {
-  for (const uint64_t table : {0, 1, 50'000, 300'000}) {
+  for (const uint64_t table : {0u, 1u, 50'000u, 300'000u}) {
     WorkersSpec wanted = spec(0, 3);
     wanted.table_bytes = table;
     const uint64_t least = Workers::least_limit(wanted);
     EXPECT_GE(least, Workers::least_limit(spec(0, 3)) + table);
-    for (const uint64_t more : {0, 1, 4095, 100'000, 900'001, 50'000'000}) {
+    for (const uint64_t more : {0u, 1u, 4095u, 100'000u, 900'001u, 50'000'000u}) {
       wanted.memory_limit = least + more;
       auto workers = Workers::create(wanted);
       ASSERT_THAT(workers, is_ok()) << table << ' ' << more;
