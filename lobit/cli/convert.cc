@@ -192,8 +192,10 @@ Status add_errors(const Model& model, const ConversionPlan& plan, const ExecuteO
                   ConversionReport& report) {
   LOBIT_TRY(const Model written, open_model(plan.to_folder ? plan.output : plan.files[0].target));
   ProgressLine progress("verify");
-  LOBIT_TRY(const auto comparisons,
-            compare_models(model, written, {options.memory_limit, options.threads, progress.control()}));
+  LOBIT_TRY(const auto comparisons, compare_models(model, written,
+                                                   {.memory_limit = options.memory_limit,
+                                                    .threads = options.threads,
+                                                    .control = progress.control()}));
   kernels::ErrorSums total;
   std::unordered_map<std::string_view, TensorReport*> by_name;
   for (TensorReport& tensor : report.tensors) by_name.emplace(tensor.name, &tensor);

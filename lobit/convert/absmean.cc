@@ -18,26 +18,33 @@ struct RunSum {
   uint64_t finite = 0;
 };
 
+uint64_t run_sums(uint64_t elements) {
+  return elements / kRun + (elements % kRun != 0 ? 1 : 0);
+}
+
 }  // namespace
 
 uint64_t absmean_bytes(uint64_t elements) {
-  return elements / kRun * sizeof(RunSum);
+  return run_sums(elements) * sizeof(RunSum);
 }
 
 Result<std::vector<float>> absmean(Workers& workers, std::span<const AbsMeanJob> jobs,
                                    const RunControl& control, bool skip_non_finite) {
   std::vector<ChunkedItem> items;
-  std::vector<std::vector<RunSum>> runs(jobs.size());
-  const uint64_t room = workers.buffers[0].bytes().size() - Recoder::kTileBytes;
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    const TensorEntry& tensor = *jobs[i].tensor;
+  std::vector<std::span<RunSum>> runs;  // of each job
+  items.reserve(jobs.size());
+  runs.reserve(jobs.size());
+  std::span<std::byte> table = workers.table.bytes();
+  const uint64_t room = workers.buffers[0].size() - Recoder::kTileBytes;
+  for (const AbsMeanJob& job : jobs) {
+    const TensorEntry& tensor = *job.tensor;
     const uint64_t elements = tensor.shape.elements();
     const uint64_t runs_in_chunk = room / bytes_before(tensor.encoding, kRun);
     items.push_back({tensor.name, elements, runs_in_chunk * kRun, tensor.bytes});
-    runs[i].resize(elements / kRun + (elements % kRun != 0 ? 1 : 0));
+    runs.push_back(take_values<RunSum>(table, run_sums(elements)));
   }
   LOBIT_RETURN_IF_ERROR(
-      for_each_chunk(workers.pool, items, control, [&](size_t worker, const Chunk& chunk) -> Status {
+      for_each_chunk(workers.threads, items, control, [&](size_t worker, const Chunk& chunk) -> Status {
         const TensorEntry& tensor = *jobs[chunk.item].tensor;
         const std::span<std::byte> buffer = workers.buffers[worker].bytes();
         const auto in = buffer.subspan(Recoder::kTileBytes, bytes_before(tensor.encoding, chunk.count));
@@ -68,7 +75,7 @@ Result<std::vector<float>> absmean(Workers& workers, std::span<const AbsMeanJob>
       }));
 
   std::vector<float> gammas;
-  for (const std::vector<RunSum>& tensor : runs) {
+  for (const std::span<const RunSum> tensor : runs) {
     RunSum total;
     for (const RunSum& run : tensor) {
       total.sum += run.sum;

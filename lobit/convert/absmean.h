@@ -18,12 +18,13 @@ struct AbsMeanJob {
 };
 
 // The mean magnitude of each tensor. The workers' buffers hold at least Recoder::kTileBytes +
-// kLeastChunkBytes. Sums are taken in double over runs of fixed length and added in order, so the result
-// depends on nothing but the values. NaN and Inf: left out with `skip_non_finite`, else kDataLoss.
+// kLeastChunkBytes and their table what absmean_bytes() says of each tensor. Sums are taken in double over
+// runs of fixed length and added in order, so the result depends on nothing but the values. NaN and Inf: left
+// out with `skip_non_finite`, else kDataLoss.
 Result<std::vector<float>> absmean(Workers& workers, std::span<const AbsMeanJob> jobs,
                                    const RunControl& control, bool skip_non_finite);
 
-// What absmean() holds for tensors of so many elements together.
+// What absmean() needs of the table for a tensor of so many elements.
 uint64_t absmean_bytes(uint64_t elements);
 
 }  // namespace lobit

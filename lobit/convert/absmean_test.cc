@@ -12,9 +12,13 @@
 namespace lobit {
 namespace {
 
-Workers workers_of(size_t threads, uint64_t chunk_bytes) {
+Workers workers_of(size_t threads, uint64_t chunk_bytes, const Model& model) {
   const uint64_t bytes = Recoder::kTileBytes + chunk_bytes;
-  return Workers::create({.threads = threads, .usual_bytes = bytes, .least_bytes = bytes}).value();
+  uint64_t table_bytes = 0;
+  for (const TensorEntry& tensor : model.tensors) table_bytes += absmean_bytes(tensor.shape.elements());
+  return Workers::create(
+             {.threads = threads, .table_bytes = table_bytes, .usual_bytes = bytes, .least_bytes = bytes})
+      .value();
 }
 
 std::vector<AbsMeanJob> jobs_of(const Model& model) {
@@ -38,12 +42,19 @@ TEST(AbsMean, IsTheMeanOfTheMagnitudes) {
   }
   for (const uint64_t chunk_bytes : {kLeastChunkBytes, kLeastChunkBytes + 5000, kUsualChunkBytes}) {
     for (size_t threads = 1; threads <= 4; ++threads) {
-      Workers workers = workers_of(threads, chunk_bytes);
+      Workers workers = workers_of(threads, chunk_bytes, model);
       const auto means = absmean(workers, jobs_of(model), {}, false);
       ASSERT_THAT(means, is_ok());
       EXPECT_EQ(*means, expected) << threads;
     }
   }
+}
+
+TEST(AbsMean, NeedsASumAndACountForEachTileOfATensor) {
+  EXPECT_EQ(absmean_bytes(0), 0u);
+  EXPECT_EQ(absmean_bytes(1), 16u);
+  EXPECT_EQ(absmean_bytes(4096), 16u);
+  EXPECT_EQ(absmean_bytes(409'601), 101u * 16);
 }
 
 TEST(AbsMean, LeavesOutOrRefusesWhatIsNotFinite) {
@@ -54,7 +65,7 @@ TEST(AbsMean, LeavesOutOrRefusesWhatIsNotFinite) {
   const Model model =
       write_model(folder.path() / "in.gguf", {floats("some", {50'000}, values), floats("none", {10}, none)});
   for (size_t threads = 1; threads <= 3; ++threads) {
-    Workers workers = workers_of(threads, kLeastChunkBytes);
+    Workers workers = workers_of(threads, kLeastChunkBytes, model);
     const auto refused = absmean(workers, jobs_of(model), {}, false);
     ASSERT_THAT(refused, fails_with(ErrorCode::kDataLoss));
     EXPECT_EQ(refused.error().detail.index, 43'210u);

@@ -23,6 +23,10 @@ struct ChunkedItem {
   uint64_t bytes = 0;           // of the whole item, for progress
 };
 
+// What the loop holds for each item, the item included. It is a row of a list as long as the list of tensors,
+// so it is counted with headers and plan, not taken from the pool of the buffers.
+inline constexpr uint64_t kItemBytes = sizeof(ChunkedItem) + sizeof(uint64_t);
+
 struct Chunk {
   size_t item = 0;
   uint64_t first = 0;  // element of the item

@@ -8,7 +8,6 @@
 
 #include "lobit/base/fp_env.h"
 #include "lobit/convert/budget.h"
-#include "lobit/convert/buffer.h"
 #include "lobit/convert/recode.h"
 #include "lobit/convert/runs.h"
 #include "lobit/convert/workers.h"
@@ -22,10 +21,20 @@ constexpr uint64_t kWorkerBytes = 2 * Recoder::kTileBytes + 2 * kRunBytes;
 struct RunResult {
   kernels::ErrorSums error;
   uint64_t unequal_non_finite = 0;
-  uint64_t hash_a = 0;
-  uint64_t hash_b = 0;
   bool same_bytes = false;
 };
+// What a run takes in the table: its result and a hash of each side.
+constexpr uint64_t kRunTableBytes = sizeof(RunResult) + 2 * sizeof(uint64_t);
+// A tensor's rows in the lists: its comparison, its item and its first run.
+constexpr uint64_t kTensorBytes = sizeof(TensorComparison) + kItemBytes + sizeof(uint64_t);
+
+// `held` counts the models.
+WorkersSpec workers_spec(uint64_t held, uint64_t tensors, uint64_t runs) {
+  return {.held = held + tensors * kTensorBytes,
+          .table_bytes = runs * kRunTableBytes,
+          .usual_bytes = kWorkerBytes,
+          .least_bytes = kWorkerBytes};
+}
 
 // Pairs of which one is NaN or Inf, and that are not the same Inf or both NaN.
 uint64_t count_unequal_non_finite(const float* a, const float* b, size_t n) {
@@ -50,6 +59,8 @@ class Comparison {
   Result<std::vector<TensorComparison>> run() {
     pair_tensors();
     std::vector<ChunkedItem> items;
+    items.reserve(comparisons_.size());
+    first_run_.reserve(comparisons_.size());
     uint64_t runs = 0;
     for (const TensorComparison& c : comparisons_) {
       const bool both = c.a != nullptr && c.b != nullptr && c.status == ComparisonStatus::kMeasured;
@@ -58,13 +69,17 @@ class Comparison {
       first_run_.push_back(runs);
       runs += run_count(elements);
     }
-    const uint64_t held = held_bytes(a_) + held_bytes(b_) + runs * sizeof(RunResult) +
-                          comparisons_.size() * sizeof(TensorComparison);
-    LOBIT_TRY(Workers workers,
-              Workers::create({held, options_.memory_limit, options_.threads, kWorkerBytes, kWorkerBytes}));
-    results_.resize(runs);
+    WorkersSpec spec = workers_spec(held_bytes(a_) + held_bytes(b_), comparisons_.size(), runs);
+    spec.memory_limit = options_.memory_limit;
+    spec.threads = options_.threads;
+    spec.memory = options_.memory;
+    LOBIT_TRY(Workers workers, Workers::create(spec));
+    std::span<std::byte> table = workers.table.bytes();
+    results_ = take_values<RunResult>(table, runs);
+    hashes_a_ = take_values<uint64_t>(table, runs);
+    hashes_b_ = take_values<uint64_t>(table, runs);
     LOBIT_RETURN_IF_ERROR(
-        for_each_chunk(workers.pool, items, options_.control, [&](size_t worker, const Chunk& chunk) {
+        for_each_chunk(workers.threads, items, options_.control, [&](size_t worker, const Chunk& chunk) {
           return compare_run(workers.buffers[worker].bytes(), chunk);
         }));
     for (size_t i = 0; i < comparisons_.size(); ++i) {
@@ -102,13 +117,14 @@ class Comparison {
 
   Status compare_run(std::span<std::byte> buffer, const Chunk& chunk) {
     const TensorComparison& c = comparisons_[chunk.item];
-    RunResult& result = results_[first_run_[chunk.item] + chunk.first / kRunElements];
+    const uint64_t run = first_run_[chunk.item] + chunk.first / kRunElements;
+    RunResult& result = results_[run];
     std::span<std::byte> a = buffer.subspan(2 * Recoder::kTileBytes, kRunBytes);
     std::span<std::byte> b = buffer.last(kRunBytes);
     LOBIT_RETURN_IF_ERROR(read_run(a_, *c.a, chunk, a));
     LOBIT_RETURN_IF_ERROR(read_run(b_, *c.b, chunk, b));
-    result.hash_a = XXH3_64bits(a.data(), a.size());
-    result.hash_b = XXH3_64bits(b.data(), b.size());
+    hashes_a_[run] = XXH3_64bits(a.data(), a.size());
+    hashes_b_[run] = XXH3_64bits(b.data(), b.size());
     result.same_bytes = c.a->encoding == c.b->encoding && std::ranges::equal(a, b);
     if (!decodable(*c.a) || !decodable(*c.b)) return {};
     auto* const tile_a = reinterpret_cast<float*>(buffer.data());
@@ -130,19 +146,14 @@ class Comparison {
   void summarise(size_t i) {
     TensorComparison& c = comparisons_[i];
     const uint64_t runs = run_count(c.a->shape.elements());
-    const std::span<const RunResult> results(results_.data() + first_run_[i], runs);
     bool same = c.a->encoding == c.b->encoding;
-    std::vector<uint64_t> hashes_a;
-    std::vector<uint64_t> hashes_b;
-    for (size_t r = 0; r < results.size(); ++r) {
-      c.error += results[r].error;
-      c.unequal_non_finite += results[r].unequal_non_finite;
-      same = same && results[r].same_bytes;
-      hashes_a.push_back(results[r].hash_a);
-      hashes_b.push_back(results[r].hash_b);
+    for (const RunResult& result : results_.subspan(first_run_[i], runs)) {
+      c.error += result.error;
+      c.unequal_non_finite += result.unequal_non_finite;
+      same = same && result.same_bytes;
     }
-    c.hash_a = combine(hashes_a);
-    c.hash_b = combine(hashes_b);
+    c.hash_a = combine(hashes_a_.subspan(first_run_[i], runs));
+    c.hash_b = combine(hashes_b_.subspan(first_run_[i], runs));
     if (same) {
       c.status = ComparisonStatus::kIdentical;
     } else if (!decodable(*c.a) || !decodable(*c.b)) {
@@ -158,8 +169,11 @@ class Comparison {
   const Model& b_;
   const CompareOptions& options_;
   std::vector<TensorComparison> comparisons_;
-  std::vector<uint64_t> first_run_;  // of each comparison, into results_
-  std::vector<RunResult> results_;
+  std::vector<uint64_t> first_run_;  // of each comparison
+  // Of each run, in the workers' table.
+  std::span<RunResult> results_;
+  std::span<uint64_t> hashes_a_;
+  std::span<uint64_t> hashes_b_;
 };
 
 }  // namespace
@@ -167,11 +181,9 @@ class Comparison {
 uint64_t least_comparison_limit(const Model& model) {
   // The other side has the same tensors and a few keys more.
   constexpr uint64_t kMoreKeys = 16 << 10;
-  uint64_t held = 2 * held_bytes(model) + kMoreKeys;
-  for (const TensorEntry& tensor : model.tensors) {
-    held += run_count(tensor.shape.elements()) * sizeof(RunResult) + sizeof(TensorComparison);
-  }
-  return Workers::least_limit({.held = held, .least_bytes = kWorkerBytes});
+  uint64_t runs = 0;
+  for (const TensorEntry& tensor : model.tensors) runs += run_count(tensor.shape.elements());
+  return Workers::least_limit(workers_spec(2 * held_bytes(model) + kMoreKeys, model.tensors.size(), runs));
 }
 
 Result<std::vector<TensorComparison>> compare_models(const Model& a, const Model& b,

@@ -9,6 +9,7 @@
 #include "lobit/convert/chunks.h"
 #include "lobit/format/model.h"
 #include "lobit/kernels/measure.h"
+#include "lobit/memory/memory_resource.h"
 
 namespace lobit {
 
@@ -36,7 +37,8 @@ struct TensorComparison {
 };
 
 struct CompareOptions {
-  uint64_t memory_limit = 0;  // as in ExecuteOptions
+  uint64_t memory_limit = 0;  // these three as in ExecuteOptions
+  MemoryResource* memory = nullptr;
   size_t threads = 0;
   RunControl control = {};
 };
@@ -44,7 +46,7 @@ struct CompareOptions {
 // The least memory limit with which `model` can be compared with a conversion of itself.
 LOBIT_API uint64_t least_comparison_limit(const Model& model);
 
-// In the order of A's tensors, then those only B has. Errors: the readers' and kLimit.
+// In the order of A's tensors, then those only B has. Errors: the readers', kLimit, those of `memory`.
 LOBIT_API Result<std::vector<TensorComparison>> compare_models(const Model& a, const Model& b,
                                                                const CompareOptions& options);
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "lobit/base/test_support.h"
+#include "lobit/convert/memory_test_support.h"
 #include "lobit/convert/model_test_support.h"
 
 namespace lobit {
@@ -136,6 +137,15 @@ TEST(CompareModels, HashesDoNotDependOnTheFile) {
   EXPECT_EQ(compared->front().status, kMeasured);
   EXPECT_NE(compared->front().hash_a, compared->front().hash_b);
   EXPECT_EQ(compared->front().error.max_error_index, 1100u * 256 - 1);
+}
+
+TEST(CompareModels, TakesItsMemoryFromTheResourceOfTheCaller) {
+  const TemporaryFolder folder;
+  const Model a = write_model(folder.path() / "a.gguf", {{"w", {4, 256}, kF16}});
+  const AllocationStatistics used = fail_each_allocation(
+      [&](MemoryResource& memory) { return compare_models(a, a, {.memory = &memory, .threads = 2}); }, [] {});
+  EXPECT_EQ(used.allocations, 3u);  // a buffer for each thread, and the runs' results
+  EXPECT_GE(used.peak_bytes, 2u * 4 * (1 << 20));
 }
 
 TEST(CompareModels, StopsWhenAsked) {

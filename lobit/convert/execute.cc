@@ -25,6 +25,8 @@ namespace fs = std::filesystem;
 
 // How far ahead of the chunk being converted the system is asked to read.
 constexpr uint64_t kReadAhead = 32 << 20;
+// A tensor's rows in the lists: its item, its gamma and its counts.
+constexpr uint64_t kTensorBytes = kItemBytes + sizeof(std::optional<float>) + sizeof(TensorCounts);
 
 // One conversion on its way. Created, run once, dropped; on the way out unfinished files remove themselves.
 class Execution {
@@ -67,10 +69,17 @@ class Execution {
   }
 
   WorkersSpec workers_spec() const {
-    uint64_t held = held_bytes(model_) + held_bytes(plan_);
-    if (plan_.ternary == TernaryRule::kAbsMean) held += absmean_bytes(plan_.elements);
-    return {held, options_.memory_limit, options_.threads, Recoder::kTileBytes + kUsualChunkBytes,
-            Recoder::kTileBytes + kLeastChunkBytes};
+    WorkersSpec spec;
+    spec.held = held_bytes(model_) + held_bytes(plan_) + plan_.tensors.size() * kTensorBytes;
+    spec.memory_limit = options_.memory_limit;
+    spec.threads = options_.threads;
+    spec.usual_bytes = Recoder::kTileBytes + kUsualChunkBytes;
+    spec.least_bytes = Recoder::kTileBytes + kLeastChunkBytes;
+    spec.memory = options_.memory;
+    for (size_t i = 0; i < plan_.tensors.size(); ++i) {
+      if (needs_gamma(i)) spec.table_bytes += absmean_bytes(source_of(i).shape.elements());
+    }
+    return spec;
   }
 
   Status check_limit() const {
@@ -83,7 +92,7 @@ class Execution {
   Status make_workers() {
     LOBIT_TRY(Workers workers, Workers::create(workers_spec()));
     workers_.emplace(std::move(workers));
-    result_.threads = workers_->pool.size();
+    result_.threads = workers_->threads.size();
     result_.buffer_bytes = workers_->buffer_bytes();
     result_.tensors.resize(plan_.tensors.size());
     return {};
@@ -116,18 +125,24 @@ class Execution {
     return commit(std::move(copies));
   }
 
+  bool needs_gamma(size_t planned) const {
+    const Encoding to = plan_.tensors[planned].choice.encoding;
+    return plan_.ternary == TernaryRule::kAbsMean && source_of(planned).encoding != to &&
+           (to == Encoding::kTQ1_0 || to == Encoding::kTQ2_0);
+  }
+
   Status find_gammas() {
     std::vector<AbsMeanJob> jobs;
     std::vector<size_t> owners;
     for (size_t i = 0; i < plan_.tensors.size(); ++i) {
+      if (!needs_gamma(i)) continue;
       const TensorEntry& source = source_of(i);
-      const Encoding to = plan_.tensors[i].choice.encoding;
-      if (source.encoding == to || (to != Encoding::kTQ1_0 && to != Encoding::kTQ2_0)) continue;
       jobs.push_back({&source, &model_.parts[source.part].file});
       owners.push_back(i);
     }
     LOBIT_TRY(const std::vector<float> gammas,
               absmean(*workers_, jobs, options_.control, options_.overflow == OverflowRule::kSaturate));
+    workers_->drop_table();
     gammas_.resize(plan_.tensors.size());
     for (size_t i = 0; i < owners.size(); ++i) {
       LOBIT_TRY(gammas_[owners[i]], storable_gamma(*jobs[i].tensor, gammas[i]));
@@ -149,14 +164,14 @@ class Execution {
   Status convert_tensors() {
     std::vector<ChunkedItem> items;
     items.reserve(plan_.tensors.size());
-    const uint64_t chunk_bytes = workers_->buffers[0].bytes().size() - Recoder::kTileBytes;
+    const uint64_t chunk_bytes = workers_->buffers[0].size() - Recoder::kTileBytes;
     for (size_t i = 0; i < plan_.tensors.size(); ++i) {
       const TensorEntry& source = source_of(i);
       items.push_back({source.name, source.shape.elements(),
                        chunk_elements(source.encoding, plan_.tensors[i].choice.encoding, chunk_bytes),
                        source.bytes});
     }
-    return for_each_chunk(workers_->pool, items, options_.control,
+    return for_each_chunk(workers_->threads, items, options_.control,
                           [&](size_t worker, const Chunk& chunk) { return convert_chunk(worker, chunk); });
   }
 

@@ -11,6 +11,7 @@
 #include "lobit/convert/plan.h"
 #include "lobit/format/model.h"
 #include "lobit/io/file.h"
+#include "lobit/memory/memory_resource.h"
 
 namespace lobit {
 
@@ -26,6 +27,9 @@ struct ExecuteOptions {
   // The most bytes that the conversion holds: headers, plan and buffers. 0: no limit but the buffers' usual
   // size, about 1 MiB for each thread.
   uint64_t memory_limit = 0;
+  // Where the buffers come from, and what the caller bounds, counts or shares them with; it outlives the
+  // call, which gives everything back however it ends. None: a pool that keeps them within the memory limit.
+  MemoryResource* memory = nullptr;
   size_t threads = 0;  // 0: one for each processor. Fewer are used when the limit holds no more buffers.
   OverflowRule overflow = OverflowRule::kRefuse;
   ExistingFiles existing = ExistingFiles::kRefuse;
@@ -54,7 +58,8 @@ LOBIT_API Status check_execution(const Model& model, const ConversionPlan& plan,
 // Writes the planned files, whole or not at all: they appear under their names when all are complete, the
 // first part or the index last. `model` is the one that the plan was made from. Errors: kInvalidArgument when
 // a target exists and may not be replaced; kLimit, before anything is written, naming the least limit that
-// works; kDataLoss, kCorrupt (invalid codes in the source), kIo, kCancelled.
+// works; the errors of `memory`, before anything is written too; kDataLoss, kCorrupt (invalid codes in the
+// source), kIo, kCancelled.
 LOBIT_API Result<ConversionResult> execute(const Model& model, const ConversionPlan& plan,
                                            const ExecuteOptions& options);
 

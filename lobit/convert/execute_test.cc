@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "lobit/base/test_support.h"
+#include "lobit/convert/memory_test_support.h"
 #include "lobit/convert/model_test_support.h"
 #include "lobit/dtype/block.h"
 #include "lobit/dtype/half.h"
@@ -99,6 +100,57 @@ TEST(Execute, ThreadsAndMemoryDoNotChangeTheBytes) {
       }
     }
   }
+}
+
+TEST(Execute, TakesEveryBufferFromTheResourceOfTheCaller) {
+  const TemporaryFolder folder;
+  const Model source = llama(folder.path() / "in.gguf");
+  const auto pool = HybridMemoryPool::create().value();
+  for (const uint64_t limit : {0u, 300'000u}) {
+    StatisticsResource memory(*pool);
+    const auto result = convert(
+        source, folder.path() / "out.gguf", kQ4_0,
+        {.memory_limit = limit, .memory = &memory, .threads = 2, .existing = ExistingFiles::kReplace});
+    ASSERT_THAT(result, is_ok());
+    EXPECT_EQ(memory.statistics().allocations, result->threads);
+    EXPECT_EQ(memory.statistics().peak_bytes, result->buffer_bytes);
+    EXPECT_EQ(memory.statistics().live_bytes, 0u);
+  }
+  // So do conversions that fail because of the values.
+  StatisticsResource memory(*pool);
+  const Model bad = write_model(folder.path() / "bad.gguf", {floats("w", {1, 256}, std::vector(256, kNan))});
+  EXPECT_THAT(convert(bad, folder.path() / "none.gguf", kQ4_0, {.memory = &memory}),
+              fails_with(ErrorCode::kDataLoss));
+  EXPECT_GT(memory.statistics().allocations, 0u);
+  EXPECT_EQ(memory.statistics().live_blocks, 0u);
+}
+
+TEST(Execute, AnAllocationThatFailsLeavesNothing) {
+  const TemporaryFolder folder;
+  const Model source = llama(folder.path() / "in.gguf");
+  for (const char* const name : {"out.gguf", "out"}) {
+    const fs::path path = folder.path() / name;
+    const ConversionPlan plan =
+        plan_of(source, path, {.to = kTQ2_0, .defaults = PolicyDefaults::kPure}, TernaryRule::kAbsMean);
+    const AllocationStatistics used = fail_each_allocation(
+        [&](MemoryResource& memory) { return execute(source, plan, {.memory = &memory, .threads = 3}); },
+        [&] { EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"in.gguf"}); });
+    EXPECT_EQ(used.allocations, 4u);  // a buffer for each thread, and the sums of the means
+    EXPECT_TRUE(fs::exists(path));
+    fs::remove_all(path);
+  }
+}
+
+TEST(Execute, ALimitOfTheCallersResourceHolds) {
+  const TemporaryFolder folder;
+  const Model source = llama(folder.path() / "in.gguf");
+  const fs::path path = folder.path() / "out.gguf";
+  const auto pool = HybridMemoryPool::create({.limit = 1 << 20}).value();
+  EXPECT_THAT(convert(source, path, kQ4_0, {.memory = pool.get()}), fails_with(ErrorCode::kLimit));
+  EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"in.gguf"});
+  // The memory limit tells how much the conversion is to ask for.
+  EXPECT_THAT(convert(source, path, kQ4_0, {.memory_limit = 1 << 20, .memory = pool.get()}), is_ok());
+  EXPECT_EQ(pool->usage().allocated, 0u);
 }
 
 TEST(Execute, ALimitThatIsTooSmallNamesTheLeastAndWritesNothing) {
@@ -240,10 +292,10 @@ TEST(Execute, AbsMeanBeyondF16IsDataLossOrSaturates) {
   const fs::path path = folder.path() / "out.gguf";
   const ConversionPlan plan =
       plan_of(source, path, {.to = kTQ2_0, .defaults = PolicyDefaults::kPure}, TernaryRule::kAbsMean);
-  const auto refused = execute(source, plan, {.memory_limit = 200'000});
+  const auto refused = execute(source, plan, {.memory_limit = 250'000});
   ASSERT_THAT(refused, fails_with(ErrorCode::kDataLoss));
   EXPECT_NE(refused.error().message.find("tensor 'w': its mean magnitude 70000"), std::string::npos);
-  const auto result = execute(source, plan, {.memory_limit = 200'000, .overflow = OverflowRule::kSaturate});
+  const auto result = execute(source, plan, {.memory_limit = 250'000, .overflow = OverflowRule::kSaturate});
   ASSERT_THAT(result, is_ok());
   EXPECT_EQ(tensor_values(open_model(path).value(), "w"), std::vector<float>(values.size(), 65504.0f));
 }

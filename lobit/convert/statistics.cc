@@ -13,6 +13,8 @@ namespace lobit {
 namespace {
 
 constexpr uint64_t kWorkerBytes = Recoder::kTileBytes + kRunBytes;
+// A tensor's rows in the lists: its item, its first run and its summary.
+constexpr uint64_t kTensorBytes = kItemBytes + sizeof(uint64_t) + sizeof(std::optional<ValueSummary>);
 
 ValueSummary summary(const kernels::ValueStats& sums) {
   ValueSummary s;
@@ -38,6 +40,8 @@ Result<std::vector<std::optional<ValueSummary>>> model_statistics(const Model& m
   const ScopedFpEnv fp_env;
   std::vector<ChunkedItem> items;
   std::vector<uint64_t> first_run;
+  items.reserve(model.tensors.size());
+  first_run.reserve(model.tensors.size());
   uint64_t runs = 0;
   for (const TensorEntry& tensor : model.tensors) {
     const uint64_t elements = traits(tensor.encoding).can_decode ? tensor.shape.elements() : 0;
@@ -45,11 +49,17 @@ Result<std::vector<std::optional<ValueSummary>>> model_statistics(const Model& m
     first_run.push_back(runs);
     runs += run_count(elements);
   }
-  std::vector<kernels::ValueStats> sums(runs);
-  LOBIT_TRY(Workers workers, Workers::create({held_bytes(model) + runs * sizeof sums[0], options.memory_limit,
-                                              options.threads, kWorkerBytes, kWorkerBytes}));
-  LOBIT_RETURN_IF_ERROR(
-      for_each_chunk(workers.pool, items, options.control, [&](size_t worker, const Chunk& chunk) -> Status {
+  LOBIT_TRY(Workers workers, Workers::create({.held = held_bytes(model) + model.tensors.size() * kTensorBytes,
+                                              .memory_limit = options.memory_limit,
+                                              .threads = options.threads,
+                                              .table_bytes = runs * sizeof(kernels::ValueStats),
+                                              .usual_bytes = kWorkerBytes,
+                                              .least_bytes = kWorkerBytes,
+                                              .memory = options.memory}));
+  std::span<std::byte> table = workers.table.bytes();
+  const std::span<kernels::ValueStats> sums = take_values<kernels::ValueStats>(table, runs);
+  LOBIT_RETURN_IF_ERROR(for_each_chunk(
+      workers.threads, items, options.control, [&](size_t worker, const Chunk& chunk) -> Status {
         const TensorEntry& tensor = model.tensors[chunk.item];
         const std::span<std::byte> buffer = workers.buffers[worker].bytes();
         std::span<std::byte> bytes = buffer.subspan(Recoder::kTileBytes);

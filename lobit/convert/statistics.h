@@ -9,6 +9,7 @@
 #include "lobit/base/result.h"
 #include "lobit/convert/chunks.h"
 #include "lobit/format/model.h"
+#include "lobit/memory/memory_resource.h"
 
 namespace lobit {
 
@@ -24,12 +25,14 @@ struct ValueSummary {
 };
 
 struct StatisticsOptions {
-  uint64_t memory_limit = 0;  // as in ExecuteOptions
+  uint64_t memory_limit = 0;  // these three as in ExecuteOptions
+  MemoryResource* memory = nullptr;
   size_t threads = 0;
   RunControl control = {};
 };
 
-// One for each tensor, in order; nothing for those that cannot be decoded. Errors: kLimit, kIo, kCancelled.
+// One for each tensor, in order; nothing for those that cannot be decoded. Errors: kLimit, kIo, kCancelled,
+// those of `memory`.
 LOBIT_API Result<std::vector<std::optional<ValueSummary>>> model_statistics(const Model& model,
                                                                             const StatisticsOptions& options);
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "lobit/base/test_support.h"
+#include "lobit/convert/memory_test_support.h"
 #include "lobit/convert/model_test_support.h"
 
 namespace lobit {
@@ -65,6 +66,16 @@ TEST(ModelStatistics, SkipsWhatCannotBeDecodedAndKeepsTheOrder) {
       EXPECT_TRUE(std::isnan(s->mean) && std::isnan(s->min) && std::isnan(s->standard_deviation)) << name;
     }
   }
+}
+
+TEST(ModelStatistics, TakeTheirMemoryFromTheResourceOfTheCaller) {
+  const TemporaryFolder folder;
+  const Model model = write_model(folder.path() / "in.gguf", {{"w", {4, 256}, Encoding::kF16}});
+  const AllocationStatistics used = fail_each_allocation(
+      [&](MemoryResource& memory) { return model_statistics(model, {.memory = &memory, .threads = 2}); },
+      [] {});
+  EXPECT_EQ(used.allocations, 3u);  // a buffer for each thread, and the runs' sums
+  EXPECT_GE(used.peak_bytes, 2u * 2 * (1 << 20));
 }
 
 TEST(ModelStatistics, ThreadsAndMemoryDoNotChangeTheResult) {

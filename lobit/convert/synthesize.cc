@@ -167,14 +167,16 @@ class Generator {
 
 Status write_tensors(OutputFile& file, const FileLayout& layout, std::span<const TensorSpec> specs,
                      const SynthesizeOptions& options) {
-  LOBIT_TRY(Workers workers, Workers::create({0, 0, options.threads, kChunk * 8, kChunk * 8}));
+  LOBIT_TRY(
+      Workers workers,
+      Workers::create({.threads = options.threads, .usual_bytes = kChunk * 8, .least_bytes = kChunk * 8}));
   std::vector<ChunkedItem> items;
   for (const TensorSpec& spec : specs) {
     const uint64_t elements = spec.shape.elements();
     items.push_back({spec.name, elements, kChunk, bytes_before(spec.encoding, elements)});
   }
   const Generator generator(options.encoding, options.seed);
-  return for_each_chunk(workers.pool, items, options.control, [&](size_t worker, const Chunk& chunk) {
+  return for_each_chunk(workers.threads, items, options.control, [&](size_t worker, const Chunk& chunk) {
     const TensorSpec& spec = specs[chunk.item];
     const uint64_t at = layout.offsets[chunk.item] + bytes_before(spec.encoding, chunk.first);
     return file.write_at(at, generator.fill(spec, chunk, workers.buffers[worker].bytes()));
