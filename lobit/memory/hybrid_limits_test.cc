@@ -48,6 +48,14 @@ TEST(HybridMemoryPool, OptionsThatContradictEachOtherAreRefused) {
             "invalid argument: pool options: limit 100 bytes, expected at least 4096");
 }
 
+TEST(HybridMemoryPool, FewAddressesAreEnoughForASmallLimit) {
+  TestVirtualMemory memory;
+  memory.limit_addresses(32 * kMiB);
+  const auto pool = HybridMemoryPool::create({.limit = 8 * kMiB}, memory).value();
+  EXPECT_THAT(Buffer::allocate(*pool, 8 * kMiB), is_ok());
+  EXPECT_THAT(HybridMemoryPool::create({.limit = 64 * kMiB}, memory), fails_with(ErrorCode::kOutOfMemory));
+}
+
 TEST(HybridMemoryPool, InitialSizesAreCommittedTouchedAndKept) {
   TestVirtualMemory memory;
   const auto pool =

@@ -23,7 +23,6 @@ using detail::SmallBlockPool;
 namespace {
 
 constexpr uint64_t kMostReserved = uint64_t{4} << 40;
-constexpr uint64_t kLeastReserved = uint64_t{64} << 20;
 
 // Addresses are free; four times what can be committed keeps fragmentation of addresses away.
 uint64_t wanted_addresses(const MemoryPoolOptions& options) {
@@ -32,6 +31,12 @@ uint64_t wanted_addresses(const MemoryPoolOptions& options) {
   const uint64_t most = options.limit == kNoLimit ? physical : options.limit;
   const uint64_t wanted = std::max(std::min(most, kMostReserved / 4) * 4, uint64_t{1} << 30);
   return wanted / kHugePageBytes * kHugePageBytes;
+}
+
+// Fewer are of no use.
+uint64_t least_addresses(const MemoryPoolOptions& options) {
+  constexpr uint64_t kLeast = uint64_t{64} << 20;
+  return options.limit >= kLeast ? kLeast : (options.limit / kHugePageBytes + 2) * kHugePageBytes;
 }
 
 Status check_options(const MemoryPoolOptions& o) {
@@ -132,8 +137,8 @@ Status HybridMemoryPool::State::reserve(VirtualMemory& memory) {
         small = std::move(*new_small);
         return {};
       }
-      if (wanted.reserve_bytes <= kLeastReserved) return fail(std::move(new_small).error());
-    } else if (wanted.reserve_bytes <= kLeastReserved) {
+      if (wanted.reserve_bytes <= least_addresses(options)) return fail(std::move(new_small).error());
+    } else if (wanted.reserve_bytes <= least_addresses(options)) {
       return fail(std::move(new_heap).error());
     }
     wanted.reserve_bytes = wanted.reserve_bytes / 2 / kHugePageBytes * kHugePageBytes;

@@ -15,6 +15,8 @@ class TestVirtualMemory final : public VirtualMemory {
 
   // The n-th call that can fail (reserve, make_accessible), counted from 0, fails, and so do those after it.
   void fail_from(uint64_t n) { fails_from_ = n; }
+  // All reservations together may have so many bytes, as under RLIMIT_AS.
+  void limit_addresses(uint64_t most) { most_reserved_ = most; }
   uint64_t calls() const { return calls_; }
   uint64_t reserved() const { return reserved_; }
   uint64_t huge_bytes() const { return huge_bytes_; }
@@ -23,6 +25,7 @@ class TestVirtualMemory final : public VirtualMemory {
 
   Result<std::byte*> reserve(size_t bytes) override {
     LOBIT_RETURN_IF_ERROR(count());
+    if (bytes > most_reserved_ - reserved_) return fail(ErrorCode::kOutOfMemory, "too many addresses");
     LOBIT_TRY(std::byte* const data, system_virtual_memory().reserve(bytes));
     reserved_ += bytes;
     return data;
@@ -55,6 +58,7 @@ class TestVirtualMemory final : public VirtualMemory {
   }
 
   std::atomic<uint64_t> fails_from_{kNever};
+  std::atomic<uint64_t> most_reserved_{kNever};
   std::atomic<uint64_t> calls_{0};
   std::atomic<uint64_t> reserved_{0};
   std::atomic<uint64_t> huge_bytes_{0};
