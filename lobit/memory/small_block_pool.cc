@@ -210,9 +210,9 @@ Slab* SmallBlockPool::new_slab(ThreadCache* cache, size_t class_index, Shortage*
 
 void SmallBlockPool::release(Slab& slab) {
   const PageHeap::Lock lock = heap_.lock();
-  slab.owner.store(nullptr, std::memory_order_release);
+  const Used last = used(*slab.owner.exchange(nullptr, std::memory_order_acq_rel));
   heap_.set_slab(lock, slab.run, 0);
-  give_pages(lock, slab.run);
+  give_pages(lock, slab.run, last);
   slab.next = unused_slab_;
   unused_slab_ = slab.id;
 }
@@ -351,7 +351,7 @@ FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, void* pointer,
   // What the thread freed last is worth more than what it freed long ago.
   if (cache->cached_run_bytes + uint64_t{heap_.run(id).pages} * kPageBytes > kMaxCachedRunBytes)
     give_cached_runs(cache);
-  give_run(heap_.lock(), id);
+  give_run(heap_.lock(), id, Used::kUntilNow);
   return FreeResult::kFreed;
 }
 
@@ -359,15 +359,15 @@ void SmallBlockPool::give_cached_runs(ThreadCache* cache) {
   if (cache->cached_run_bytes == 0) return;
   const PageHeap::Lock lock = heap_.lock();
   for (RunBin& bin : cache->runs) {
-    while (bin.count != 0) give_run(lock, bin.runs[--bin.count]);
+    while (bin.count != 0) give_run(lock, bin.runs[--bin.count], used(*cache));
   }
   cache->cached_run_bytes = 0;
 }
 
-void SmallBlockPool::give_run(const PageHeap::Lock& lock, RunId id) {
+void SmallBlockPool::give_run(const PageHeap::Lock& lock, RunId id, Used used) {
   run_pages_.store(run_pages_.load(std::memory_order_relaxed) - heap_.run(id).pages,
                    std::memory_order_relaxed);
-  give_pages(lock, id);
+  give_pages(lock, id, used);
 }
 
 RunId SmallBlockPool::take_pages(const PageHeap::Lock& lock, uint32_t pages, uint32_t alignment,
@@ -386,10 +386,10 @@ RunId SmallBlockPool::take_pages(const PageHeap::Lock& lock, uint32_t pages, uin
   return id;
 }
 
-void SmallBlockPool::give_pages(const PageHeap::Lock& lock, RunId id) {
+void SmallBlockPool::give_pages(const PageHeap::Lock& lock, RunId id, Used used) {
   held_pages_.store(held_pages_.load(std::memory_order_relaxed) - heap_.run(id).pages,
                     std::memory_order_relaxed);
-  heap_.give(lock, id);
+  heap_.give(lock, id, used);
 }
 
 }  // namespace lobit::detail

@@ -38,6 +38,12 @@ class SmallBlockPool final : private CacheOwner {
   // the heap. Returns the bytes of their pages.
   uint64_t drain();
 
+  // Empties the caches whose threads have not used them since the last call. Whether another call may find
+  // more, though nobody stirs `watcher`: it is stirred when a thread uses its cache for the first time after
+  // a call.
+  bool drain_resting();
+  void watch(MaintenanceTask* watcher);
+
   // Tells the counts what the calling thread's cache has not told yet.
   void publish_own();
 
@@ -78,6 +84,7 @@ class SmallBlockPool final : private CacheOwner {
   ThreadCache* new_cache();
   void retire(ThreadCache* cache) override;
   void drain_cache(ThreadCache* cache);
+  void rouse(ThreadCache* cache);
   void publish(ThreadCache* cache);
   int64_t used_bytes(const ThreadCache& cache) const;
   template <typename Visit>
@@ -112,8 +119,10 @@ class SmallBlockPool final : private CacheOwner {
   FreeResult free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes, size_t alignment);
   void give_cached_runs(ThreadCache* cache);
   RunId take_pages(const PageHeap::Lock& lock, uint32_t pages, uint32_t alignment, Shortage* shortage);
-  void give_pages(const PageHeap::Lock& lock, RunId id);
-  void give_run(const PageHeap::Lock& lock, RunId id);
+  void give_pages(const PageHeap::Lock& lock, RunId id, Used used);
+  void give_run(const PageHeap::Lock& lock, RunId id, Used used);
+  // When what the cache keeps was used.
+  static Used used(const ThreadCache& cache) { return cache.is_resting() ? Used::kLongAgo : Used::kUntilNow; }
 
   PageHeap& heap_;
   BlockCounts& counts_;
@@ -131,6 +140,7 @@ class SmallBlockPool final : private CacheOwner {
   size_t used_caches_ = 0;
   size_t most_caches_ = 0;
   ThreadCache* idle_ = nullptr;
+  MaintenanceTask* watcher_ = nullptr;
 };
 
 // Whether it is a block of a class whose alignment every block has: one comparison for both, and one that the
