@@ -17,7 +17,9 @@ namespace {
 constexpr size_t kKiB = 1024;
 constexpr size_t kMiB = 1024 * kKiB;
 
-std::unique_ptr<HybridMemoryPool> make_pool(const MemoryPoolOptions& options = {}) {
+// Gives back only when the test says so.
+std::unique_ptr<HybridMemoryPool> make_pool(MemoryPoolOptions options = {}) {
+  options.idle_trim = options.idle_trim.zero();
   return HybridMemoryPool::create(options).value();
 }
 
@@ -46,6 +48,10 @@ TEST(HybridMemoryPool, OptionsThatContradictEachOtherAreRefused) {
             "invalid argument: pool options: small_block_threshold 1000 bytes, expected 32768 to 1073741824");
   EXPECT_EQ(code_of({.limit = 100}),
             "invalid argument: pool options: limit 100 bytes, expected at least 4096");
+  EXPECT_EQ(code_of({.idle_trim = std::chrono::milliseconds(-1)}),
+            "invalid argument: pool options: idle_trim -1 ms, expected 0 to 86400000");
+  EXPECT_EQ(code_of({.idle_trim = std::chrono::milliseconds::max()}),
+            "invalid argument: pool options: idle_trim 9223372036854775807 ms, expected 0 to 86400000");
 }
 
 TEST(HybridMemoryPool, FewAddressesAreEnoughForASmallLimit) {

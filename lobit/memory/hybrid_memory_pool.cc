@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "lobit/memory/idle_trim.h"
 #include "lobit/memory/large_block_pool.h"
 #include "lobit/memory/page_heap.h"
 #include "lobit/memory/small_block_pool.h"
@@ -15,6 +16,7 @@
 namespace lobit {
 
 using detail::FreeResult;
+using detail::IdleTrim;
 using detail::LargeBlockPool;
 using detail::PageHeap;
 using detail::Shortage;
@@ -67,6 +69,11 @@ Status check_options(const MemoryPoolOptions& o) {
     return bad(fmt::format("limit {} bytes, expected at least {}", o.limit, detail::kPageBytes),
                detail::kPageBytes, o.limit);
   }
+  constexpr std::chrono::milliseconds kLongestIdle = std::chrono::hours(24);
+  if (o.idle_trim < o.idle_trim.zero() || o.idle_trim > kLongestIdle) {
+    return bad(fmt::format("idle_trim {} ms, expected 0 to {}", o.idle_trim.count(), kLongestIdle.count()),
+               static_cast<uint64_t>(kLongestIdle.count()), static_cast<uint64_t>(o.idle_trim.count()));
+  }
   return {};
 }
 
@@ -78,6 +85,7 @@ struct HybridMemoryPool::State {
   detail::BlockCounts counts;
   std::unique_ptr<SmallBlockPool> small;  // before the heap in destruction
   std::unique_ptr<LargeBlockPool> large;
+  std::unique_ptr<IdleTrim> idle_trim;  // before the pools in destruction
 
   std::mutex mutex;  // never held while the pools or a callback run
   std::map<std::pair<int, ReclaimerId>, std::function<void(const OutOfMemory&)>> reclaimers;
@@ -117,6 +125,9 @@ Result<std::unique_ptr<HybridMemoryPool>> HybridMemoryPool::create(const MemoryP
   LOBIT_RETURN_IF_ERROR(state->reserve(memory));
   state->large = std::make_unique<LargeBlockPool>(*state->heap, state->counts);
   LOBIT_RETURN_IF_ERROR(state->heap->warm(state->heap->lock(), options.small.initial, options.large.initial));
+  if (options.idle_trim != options.idle_trim.zero()) {
+    LOBIT_TRY(state->idle_trim, IdleTrim::start(*state->heap, *state->small, options.idle_trim));
+  }
   return std::unique_ptr<HybridMemoryPool>(new HybridMemoryPool(std::move(state)));
 }
 

@@ -1,8 +1,9 @@
 // HybridMemoryPool: the general pool of a device. Blocks below the threshold come from the calling thread's
 // own cache (no lock, cost independent of the number of blocks), larger ones are runs of pages that split and
 // coalesce. Memory is taken in huge pages where the limit has room for them, kept for reuse, and given back
-// by trim(). Records lie outside the blocks, so that misuse is found in every build: freeing twice, freeing
-// what is not a block, or with the wrong size, is an error and changes nothing.
+// by trim() or when nobody used it for a while. Records lie outside the blocks, so that misuse is found in
+// every build: freeing twice, freeing what is not a block, or with the wrong size, is an error and changes
+// nothing.
 //
 // usage() is exact when no other thread is inside, but for peak_allocated: with several threads it may be off
 // by what their caches had not told the pool when the peak was.
@@ -14,6 +15,7 @@
 // fork() may not use it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -32,7 +34,7 @@ class SmallBlockPool;
 inline constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
 
 struct PoolSize {
-  uint64_t initial = 0;     // bytes that are committed at the start and that trim() leaves committed
+  uint64_t initial = 0;     // bytes that are committed at the start and that trimming leaves committed
   uint64_t max = kNoLimit;  // bytes of pages that the pool may hold, live blocks and caches together
 };
 
@@ -49,6 +51,10 @@ struct MemoryPoolOptions {
   // be touched. The pool's own records (about 1 % of what small blocks hold) are not counted.
   uint64_t limit = kNoLimit;
   HugePages huge_pages = HugePages::kWhereTheyFit;
+  // What nobody used for so long goes back to the system by itself, within twice that time; what is used more
+  // often is kept. One thread of the process does it for all pools; it sleeps when nothing is to come. 0:
+  // only trim() gives back, and there is no thread. At most a day.
+  std::chrono::milliseconds idle_trim{400};
 };
 
 // What there was when an allocation failed.

@@ -14,7 +14,9 @@ namespace {
 constexpr size_t kKiB = 1024;
 constexpr size_t kMiB = 1024 * kKiB;
 
-std::unique_ptr<HybridMemoryPool> make_pool(const MemoryPoolOptions& options = {}) {
+// Gives back only when the test says so.
+std::unique_ptr<HybridMemoryPool> make_pool(MemoryPoolOptions options = {}) {
+  options.idle_trim = options.idle_trim.zero();
   return HybridMemoryPool::create(options).value();
 }
 

@@ -13,6 +13,8 @@ namespace {
 
 // Runs of a bin that are looked at before a longer bin is.
 constexpr int kSearch = 8;
+// Given back at a time by a round of trimming, some tenths of a millisecond of work.
+constexpr uint64_t kPartBytes = uint64_t{16} << 20;
 
 // Exact below 16 pages, then eight bins to a doubling.
 uint32_t bin_of(uint32_t pages) {
@@ -39,6 +41,7 @@ Status PageHeap::reserve() {
   LOBIT_TRY(base_, memory_.reserve(units * kHugePageBytes));
   pages_ = static_cast<uint32_t>(units * kPagesPerUnit);
   LOBIT_RETURN_IF_ERROR(commits_.create(memory_, base_, pages_));
+  LOBIT_RETURN_IF_ERROR(touched_.reserve(memory_, pages_));
   LOBIT_RETURN_IF_ERROR(runs_at_.reserve(memory_, pages_));
   LOBIT_RETURN_IF_ERROR(slabs_at_.reserve(memory_, pages_));
   LOBIT_RETURN_IF_ERROR(runs_.reserve(memory_, size_t{pages_} + 1));
@@ -179,7 +182,7 @@ RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKi
   const PageRange after{taken.end(), run.pages - before.count - pages};
   shortage_ = Shortage::kSystem;
   if (!have_records() || !runs_at_.ensure(size_t{taken.end()} + (after.count != 0 ? 1 : 0)) ||
-      !slabs_at_.ensure(taken.end())) {
+      !slabs_at_.ensure(taken.end()) || !touched_.ensure(taken.end())) {
     return 0;
   }
   remove(id);
@@ -225,17 +228,28 @@ bool PageHeap::commit(PageRange range, PageRange before, PageRange after) {
   }
   shortage_ = Shortage::kSystem;
   try {
-    return commits_.commit(range, huge && missing <= room).has_value();
+    if (!commits_.commit(range, huge && missing <= room)) return false;
   } catch (const std::bad_alloc&) {  // of the error's text
     return false;
   }
+  touch(range);
+  return true;
 }
 
-void PageHeap::give(const Lock& /*lock*/, RunId id) {
+void PageHeap::touch(PageRange range) {
+  touched_.set(range);
+  if (watcher_ != nullptr) watcher_->stir();
+}
+
+void PageHeap::give(const Lock& /*lock*/, RunId id, Used used) {
   const Run& run = runs_[id];
   LOBIT_DCHECK(run.state == Run::State::kTaken);
   hold(run.kind, -int64_t{run.pages});
-  if (!keep_loose(id)) give_merged(id);
+  if (used == Used::kUntilNow) {
+    touch({run.first, run.pages});
+    if (keep_loose(id)) return;
+  }
+  give_merged(id);
 }
 
 RunId PageHeap::take_loose(const Lock& /*lock*/, uint32_t pages, RunKind kind) {
@@ -358,6 +372,47 @@ uint64_t PageHeap::trim(const Lock& lock) {
   const uint64_t committed = commits_.committed();
   if (committed <= options_.keep) return 0;
   return discard_free(committed - options_.keep, committed - options_.keep);
+}
+
+PageHeap::Round PageHeap::discard_untouched(const Lock& lock) {
+  give_kept(lock);
+  merge_loose();
+  uint64_t freed = 0;
+  for (uint32_t bin = unfinished_bins_; bin-- > 0;) {
+    for (Bins* bins : {&committed_, &uncommitted_}) {
+      RunId id = bins->heads[bin];
+      while (id != 0 && freed < kPartBytes) {
+        const RunId next = runs_[id].next;
+        const uint64_t committed = commits_.committed();
+        freed += discard_untouched_of(id, committed - std::min(committed, options_.keep));
+        id = next;
+      }
+    }
+    if (freed >= kPartBytes) {
+      unfinished_bins_ = bin + 1;  // what was given back of this one is not found again
+      return Round::kUnfinished;
+    }
+  }
+  unfinished_bins_ = kBins;
+  return touched_.clear() ? Round::kTouched : Round::kQuiet;
+}
+
+// What a free run has in units without a mark, at most so many bytes.
+uint64_t PageHeap::discard_untouched_of(RunId id, uint64_t most) {
+  uint64_t freed = 0;
+  PageRange rest{runs_[id].first, runs_[id].pages};
+  while (rest.count != 0) {
+    const UnitMarks::Stretch stretch = touched_.first_stretch(rest);
+    if (!stretch.marked) freed += commits_.discard(stretch.range, most - freed);
+    rest = {stretch.range.end(), rest.count - stretch.range.count};
+  }
+  if (freed == 0) return 0;
+  Run& run = runs_[id];
+  const uint32_t prefix = commits_.prefix({run.first, run.pages});
+  remove(id);
+  run.prefix = prefix;
+  insert(id);
+  return freed;
 }
 
 uint32_t PageHeap::largest_free(const Lock& lock) {

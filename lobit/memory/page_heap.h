@@ -16,9 +16,11 @@
 #include <mutex>
 
 #include "lobit/memory/commit_map.h"
+#include "lobit/memory/maintenance_thread.h"
 #include "lobit/memory/metadata_array.h"
 #include "lobit/memory/size_class.h"
 #include "lobit/memory/spin_mutex.h"
+#include "lobit/memory/unit_marks.h"
 
 namespace lobit::detail {
 
@@ -46,6 +48,9 @@ struct Run {
 };
 static_assert(sizeof(Run) == 40);
 
+// Whether a run was used until it was given back.
+enum class Used : uint8_t { kUntilNow, kLongAgo };
+
 // Why take() found nothing.
 enum class Shortage : uint8_t {
   kNone,
@@ -67,7 +72,7 @@ enum class FreeResult : uint8_t {
 struct PageHeapOptions {
   uint64_t reserve_bytes = 0;        // of address space
   uint64_t limit = 0;                // of committed bytes
-  uint64_t keep = 0;                 // trim() leaves that much committed
+  uint64_t keep = 0;                 // trimming leaves that much committed
   uint64_t most_small = UINT64_MAX;  // bytes of slabs and small runs
   uint64_t most_large = UINT64_MAX;  // bytes of large runs
   bool huge_pages = true;            // where the limit has room for them
@@ -85,14 +90,18 @@ class PageHeap {
   // A committed run of `pages` that begins at a multiple of `alignment` pages (a power of two), or 0; then
   // shortage() says why.
   RunId take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind);
-  void give(const Lock& lock, RunId id);
+  void give(const Lock& lock, RunId id, Used used = Used::kUntilNow);
   // A run of just that length that was given a short while ago and lies at hand, or 0.
   RunId take_loose(const Lock& lock, uint32_t pages, RunKind kind);
 
   // The run that was freed last, as long as nobody takes or asks anything under the lock: for who frees and
   // takes large blocks of one size by turns. Without the lock. keep() returns the run that it displaced,
   // which is to be given; take_kept() 0 when there is none like that.
-  RunId keep(RunId id) { return kept_.exchange(id, std::memory_order_acq_rel); }
+  RunId keep(RunId id) {
+    const RunId displaced = kept_.exchange(id, std::memory_order_acq_rel);
+    if (watcher_ != nullptr) watcher_->stir();
+    return displaced;
+  }
   RunId take_kept(uint32_t pages, uint32_t alignment, RunKind kind);
   void give_kept(const Lock& lock) {
     if (kept_.load(std::memory_order_relaxed) == 0) return;
@@ -109,6 +118,17 @@ class PageHeap {
 
   // Gives back committed pages of free runs, at most down to `keep`; returns by how much committed() fell.
   uint64_t trim(const Lock& lock);
+
+  // A round of trimming for idle memory: gives back, at most down to `keep`, what free runs have of units
+  // that nobody committed or freed into since the round before.
+  enum class Round : uint8_t {
+    kUnfinished,  // to be called again: a part at a time, so that nobody waits long for the lock
+    kTouched,     // done; what was committed or freed since the round before may go with the next
+    kQuiet,       // done, and the next would find nothing unless `watcher` is stirred
+  };
+  Round discard_untouched(const Lock& lock);
+  // Who is stirred when pages are committed or freed, or nobody.
+  void watch(const Lock&, MaintenanceTask* watcher) { watcher_ = watcher; }
 
   Shortage shortage() const { return shortage_; }
   uint64_t committed(const Lock&) const { return commits_.committed(); }
@@ -202,6 +222,8 @@ class PageHeap {
   bool commit(PageRange range, PageRange before, PageRange after);
   uint64_t discard_run(RunId id, uint64_t most);
   uint64_t discard_free(uint64_t wanted, uint64_t most);
+  uint64_t discard_untouched_of(RunId id, uint64_t most);
+  void touch(PageRange range);
   RunId merge(RunId left, RunId right);
 
   // What frees look at without the lock.
@@ -226,6 +248,9 @@ class PageHeap {
   Bins committed_;
   Bins uncommitted_;
   uint64_t free_pages_ = 0;
+  UnitMarks touched_;                 // since the last round
+  uint32_t unfinished_bins_ = kBins;  // of a round
+  MaintenanceTask* watcher_ = nullptr;
   Shortage shortage_ = Shortage::kNone;
 };
 

@@ -17,6 +17,7 @@ SmallBlockPool::Entry::Entry(SmallBlockPool& pool) : pool_(pool), cache_(pool.lo
     cache_->leave();
     // Whoever paused it holds the lock until it is done.
     const std::lock_guard wait(pool.caches_mutex_);
+    pool.rouse(cache_);
   }
 }
 
@@ -36,6 +37,7 @@ ThreadCache* SmallBlockPool::new_cache() {
     cache = &caches_[used_caches_++];
     cache->prepare();
   }
+  cache->set_resting();  // its first use counts as one after a rest
   return cache;
 }
 
@@ -93,6 +95,40 @@ uint64_t SmallBlockPool::drain() {
 void SmallBlockPool::publish_own() {
   const Entry entry(*this);
   if (entry.cache() != nullptr && entry.cache()->change.any()) publish(entry.cache());
+}
+
+// The thread is back: what it keeps will be looked at again.
+void SmallBlockPool::rouse(ThreadCache* cache) {
+  if (!cache->is_resting()) return;
+  cache->rouse();
+  if (watcher_ != nullptr) watcher_->stir();
+}
+
+// Two looks at a cache that finds it resting mean that its thread did nothing in between. What other threads
+// return to it later is taken in too.
+bool SmallBlockPool::drain_resting() {
+  const std::lock_guard lock(caches_mutex_);
+  bool again = false;
+  for (size_t i = 0; i < used_caches_; ++i) {
+    ThreadCache& cache = caches_[i];
+    const bool is_empty = cache.is_drained() && cache.returned.load(std::memory_order_relaxed) == 0;
+    if (is_empty) continue;
+    again = true;
+    if (!cache.is_resting()) {
+      cache.set_resting();
+      continue;
+    }
+    cache.pause();
+    drain_cache(&cache);
+    cache.resume();
+    cache.set_drained();
+  }
+  return again;
+}
+
+void SmallBlockPool::watch(MaintenanceTask* watcher) {
+  const std::lock_guard lock(caches_mutex_);
+  watcher_ = watcher;
 }
 
 // Live blocks of a cache's slabs, as far as they were not freed by others. Runs are counted by held_bytes().

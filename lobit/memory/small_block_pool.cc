@@ -225,10 +225,10 @@ Slab* SmallBlockPool::new_slab(ThreadCache* cache, size_t class_index, Shortage*
 
 void SmallBlockPool::release(Slab& slab) {
   const PageHeap::Lock lock = heap_.lock();
+  const Used last = used(*slab.owner.exchange(nullptr, std::memory_order_acq_rel));
   slab.bin.store(nullptr, std::memory_order_relaxed);
-  slab.owner.store(nullptr, std::memory_order_release);
   heap_.set_slab(lock, slab.run, 0);
-  heap_.give(lock, slab.run);
+  heap_.give(lock, slab.run, last);
   slab.next = unused_slab_;
   unused_slab_ = slab.id;
 }
@@ -357,7 +357,7 @@ void SmallBlockPool::give_cached_runs(ThreadCache* cache) {
   if (cache->cached_run_pages == 0) return;
   const PageHeap::Lock lock = heap_.lock();
   for (RunBin& bin : cache->runs) {
-    while (bin.count != 0) heap_.give(lock, bin.runs[--bin.count]);
+    while (bin.count != 0) heap_.give(lock, bin.runs[--bin.count], used(*cache));
   }
   cache->cached_run_pages = 0;
 }

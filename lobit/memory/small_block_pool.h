@@ -49,6 +49,12 @@ class SmallBlockPool final : private CacheOwner {
   // the heap. Returns the bytes of their pages.
   uint64_t drain();
 
+  // Empties the caches whose threads have not used them since the last call. Whether another call may find
+  // more, though nobody stirs `watcher`: it is stirred when a thread uses its cache for the first time after
+  // a call.
+  bool drain_resting();
+  void watch(MaintenanceTask* watcher);
+
   // Tells the counts what the calling thread's cache has not told yet.
   void publish_own();
 
@@ -87,6 +93,7 @@ class SmallBlockPool final : private CacheOwner {
   ThreadCache* new_cache();
   void retire(ThreadCache* cache) override;
   void drain_cache(ThreadCache* cache);
+  void rouse(ThreadCache* cache);
   void publish(ThreadCache* cache);
   void publish_much(ThreadCache* cache);
   int64_t used_bytes(const ThreadCache& cache) const;
@@ -129,6 +136,8 @@ class SmallBlockPool final : private CacheOwner {
   FreeResult free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes, size_t alignment);
   void take_more(const PageHeap::Lock& lock, ThreadCache* cache, const Run& run);
   void give_cached_runs(ThreadCache* cache);
+  // When what the cache keeps was used.
+  static Used used(const ThreadCache& cache) { return cache.is_resting() ? Used::kLongAgo : Used::kUntilNow; }
 
   PageHeap& heap_;
   BlockCounts& counts_;
@@ -145,6 +154,7 @@ class SmallBlockPool final : private CacheOwner {
   size_t used_caches_ = 0;
   size_t most_caches_ = 0;
   ThreadCache* idle_ = nullptr;
+  MaintenanceTask* watcher_ = nullptr;
 };
 
 [[gnu::always_inline]] inline void* SmallBlockPool::allocate_fast(size_t bytes) {

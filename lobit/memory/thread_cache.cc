@@ -30,15 +30,13 @@ void ThreadCache::prepare() {
     classes[c].top = classes[c].bottom = blocks[c].data();
     classes[c].limit = classes[c].bottom + kSizeClasses[c].cached;
   }
-  resume();
+  paused.store(has_barrier() ? 0 : kSymmetric, std::memory_order_seq_cst);
 }
 
 void ThreadCache::pause() {
+  paused.fetch_or(kPaused, std::memory_order_seq_cst);
   if (has_barrier()) {
-    paused.store(kPaused, std::memory_order_seq_cst);
     LOBIT_CHECK(::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
-  } else {
-    paused.store(kPaused | kSymmetric, std::memory_order_seq_cst);
   }
   // The owner is inside for some nanoseconds, or in a system call, or waits for a lock that the caller does
   // not hold.
@@ -46,7 +44,7 @@ void ThreadCache::pause() {
 }
 
 void ThreadCache::resume() {
-  paused.store(has_barrier() ? 0 : kSymmetric, std::memory_order_seq_cst);
+  paused.fetch_and(~kPaused, std::memory_order_seq_cst);
 }
 
 }  // namespace lobit::detail

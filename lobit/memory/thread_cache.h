@@ -108,6 +108,12 @@ struct PendingReturn {
   uint64_t mask;
 };
 
+// Bits of `paused`.
+inline constexpr uint32_t kPaused = 1;
+inline constexpr uint32_t kSymmetric = 2;  // no barrier: every entry takes the slow way
+inline constexpr uint32_t kResting = 4;    // not entered since the pool last looked; who enters clears it
+inline constexpr uint32_t kDrained = 8;    // and nothing is kept in it since
+
 struct alignas(64) ThreadCache {
   std::atomic<uint32_t> busy;
   std::atomic<uint32_t> paused;
@@ -132,18 +138,20 @@ struct alignas(64) ThreadCache {
                                         kBinOffsets[(bytes - 1) / kClassAlignment]);
   }
 
-  // False when the cache is paused, or when the system has no barrier that would let it be: enter_slowly()
-  // then. Either way leave() ends it.
+  // False when the cache is paused or resting, or when the system has no barrier that would let it be paused:
+  // enter_slowly() then. Either way leave() ends it.
   bool enter();
   bool enter_slowly();
   void leave() { busy.store(0, std::memory_order_release); }
+  // Under the pool's lock.
   void pause();
   void resume();
+  bool is_resting() const { return (paused.load(std::memory_order_relaxed) & kResting) != 0; }
+  bool is_drained() const { return (paused.load(std::memory_order_relaxed) & kDrained) != 0; }
+  void set_resting() { paused.fetch_or(kResting, std::memory_order_seq_cst); }
+  void set_drained() { paused.fetch_or(kDrained, std::memory_order_seq_cst); }
+  void rouse() { paused.fetch_and(~(kResting | kDrained), std::memory_order_seq_cst); }
 };
-
-// Bits of `paused`.
-inline constexpr uint32_t kPaused = 1;
-inline constexpr uint32_t kSymmetric = 2;  // no barrier: every entry takes the slow way
 
 inline bool ThreadCache::enter() {
   if constexpr (LOBIT_TSAN != 0) return enter_slowly();
@@ -154,7 +162,7 @@ inline bool ThreadCache::enter() {
 
 inline bool ThreadCache::enter_slowly() {
   busy.store(1, std::memory_order_seq_cst);
-  return (paused.load(std::memory_order_seq_cst) & kPaused) == 0;
+  return (paused.load(std::memory_order_seq_cst) & (kPaused | kResting)) == 0;
 }
 
 }  // namespace lobit::detail
