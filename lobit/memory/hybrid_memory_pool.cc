@@ -210,18 +210,31 @@ bool HybridMemoryPool::try_deallocate_slowly(void* pointer, size_t bytes, size_t
 Result<void*> HybridMemoryPool::do_allocate(size_t bytes, size_t alignment, Stream /*stream*/) {
   void* pointer = alignment == kDefaultAlignment ? small_->allocate_fast(bytes) : nullptr;
   if (pointer == nullptr) [[unlikely]]
+    return allocate_run(bytes, alignment);
+  return pointer;
+}
+
+Result<void*> HybridMemoryPool::allocate_run(size_t bytes, size_t alignment) {
+  void* pointer = small_->allocate_run_fast(bytes, alignment);
+  if (pointer == nullptr) [[unlikely]]
     return allocate_slowly(bytes, alignment);
   return pointer;
 }
 
 Status HybridMemoryPool::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) {
   if (alignment != kDefaultAlignment || !small_->deallocate_fast(pointer, bytes)) [[unlikely]]
-    return deallocate_slowly(pointer, bytes, alignment);
+    return deallocate_run(pointer, bytes, alignment);
   Status freed;  // `return {}` would clear the room for an error first
   return freed;
 }
+
+Status HybridMemoryPool::deallocate_run(void* pointer, size_t bytes, size_t alignment) {
+  if (!small_->deallocate_run_fast(pointer, bytes, alignment)) [[unlikely]]
+    return deallocate_slowly(pointer, bytes, alignment);
+  Status freed;
+  return freed;
+}
 Result<void*> HybridMemoryPool::allocate_slowly(size_t bytes, size_t alignment) {
-  if (void* pointer = small_->allocate_run_fast(bytes, alignment); pointer != nullptr) return pointer;
   if (!is_valid_request(bytes, alignment)) return fail(check_request(bytes, alignment).error());
   Shortage shortage = Shortage::kNone;
   void* pointer = state_->take(bytes, alignment, &shortage);
@@ -231,7 +244,6 @@ Result<void*> HybridMemoryPool::allocate_slowly(size_t bytes, size_t alignment) 
 
 Status HybridMemoryPool::deallocate_slowly(void* pointer, size_t bytes, size_t alignment) {
   Status freed;
-  if (small_->deallocate_run_fast(pointer, bytes, alignment)) return freed;
   if (!is_valid_request(bytes, alignment)) return check_request(bytes, alignment);
   const FreeResult result = state_->give(pointer, bytes, alignment);
   if (result == FreeResult::kFreed) return freed;

@@ -118,6 +118,8 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
   bool try_deallocate_run(void* pointer, size_t bytes, size_t alignment);
   void* try_allocate_slowly(size_t bytes, size_t alignment);
   bool try_deallocate_slowly(void* pointer, size_t bytes, size_t alignment);
+  Result<void*> allocate_run(size_t bytes, size_t alignment);
+  Status deallocate_run(void* pointer, size_t bytes, size_t alignment);
   Result<void*> allocate_slowly(size_t bytes, size_t alignment);
   Status deallocate_slowly(void* pointer, size_t bytes, size_t alignment);
 
