@@ -48,8 +48,8 @@ struct MemoryPoolOptions {
   uint64_t limit = kNoLimit;
   HugePages huge_pages = HugePages::kWhereTheyFit;
   // What nobody used for so long goes back to the system by itself, within twice that time; what is used more
-  // often is kept. One thread of the process does it for all pools; it sleeps when nothing is to come. 0: only
-  // trim() gives back, and there is no thread. At most a day.
+  // often is kept. One thread of the process does it for all pools; it sleeps when nothing is to come. 0:
+  // only trim() gives back, and there is no thread. At most a day.
   std::chrono::milliseconds idle_trim{400};
 };
 

@@ -46,7 +46,7 @@ TEST_F(PageHeapTest, TakesTheLowestRunThoughAShorterOneFits) {
 TEST_F(PageHeapTest, TakesTheLowestRunOfEqualOnes) {
   const std::vector<RunId> runs = take_apart({kShort, kShort, kShort});
   const std::vector<uint32_t> firsts = {first_page(runs[0]), first_page(runs[1]), first_page(runs[2])};
-  for (const size_t i : {1, 0, 2}) give(runs[i]);
+  for (const size_t i : {1U, 0U, 2U}) give(runs[i]);
   for (const uint32_t first : firsts) EXPECT_EQ(first_page(take(kShort)), first);
 }
 
