@@ -64,7 +64,7 @@ void MaintenanceThread::after_fork_in_child() {
   process_thread = new MaintenanceThread(copy->clock_);
   copy->entries_.clear();
   copy->in_turn_ = nullptr;
-  static_cast<void>(copy->worker_.release());
+  [[maybe_unused]] const Worker* const gone = copy->worker_.release();
   copy->mutex_.unlock();
 }
 

@@ -11,8 +11,9 @@
 namespace lobit::detail {
 namespace {
 
-// Runs of a bin that are looked at before a longer bin is.
+// Runs of the request's own bin, and filled bins of longer runs, that are looked at.
 constexpr int kSearch = 8;
+constexpr int kSearchBins = 16;
 // Given back at a time by a round of trimming, some tenths of a millisecond of work.
 constexpr uint64_t kPartBytes = uint64_t{16} << 20;
 
@@ -90,10 +91,18 @@ void PageHeap::insert(RunId id) {
   mark(run, id);
   Bins& bins = bins_of(run);
   const uint32_t bin = bin_of(run.pages);
-  run.previous = 0;
-  run.next = bins.heads[bin];
+  const RunId head = bins.heads[bin];
+  if (head != 0 && bins.lowest[bin] < run.first) {
+    run.previous = head;
+    run.next = runs_[head].next;
+    runs_[head].next = id;
+  } else {
+    run.previous = 0;
+    run.next = head;
+    bins.heads[bin] = id;
+    bins.lowest[bin] = run.first;
+  }
   if (run.next != 0) runs_[run.next].previous = id;
-  bins.heads[bin] = id;
   bins.filled[bin / 64] |= uint64_t{1} << (bin % 64);
   free_pages_ += run.pages;
 }
@@ -107,24 +116,42 @@ void PageHeap::remove(RunId id) {
     runs_[run.previous].next = run.next;
   } else {
     bins.heads[bin] = run.next;
-    if (run.next == 0) bins.filled[bin / 64] &= ~(uint64_t{1} << (bin % 64));
+    if (run.next == 0) {
+      bins.filled[bin / 64] &= ~(uint64_t{1} << (bin % 64));
+    } else {
+      bins.lowest[bin] = runs_[run.next].first;
+    }
   }
   free_pages_ -= run.pages;
 }
 
-// The first of the bin's runs that is long enough, else any of the next filled bin.
+// The lowest, by address, of what is looked at: some runs of the request's own bin and the first ones of the
+// next filled bins. Work at the lower end lets what lies above grow together into the long runs that large
+// blocks need; the shortest run that fits would leave splinters everywhere.
 RunId PageHeap::find(const Bins& bins, uint32_t pages) const {
-  uint32_t bin = bin_of(pages);
+  const uint32_t own = bin_of(pages);
+  RunId found = 0;
+  uint32_t lowest = UINT32_MAX;
   int looked = 0;
-  for (RunId id = bins.heads[bin]; id != 0 && looked < kSearch; id = runs_[id].next, ++looked) {
-    if (runs_[id].pages >= pages) return id;
+  for (RunId id = bins.heads[own]; id != 0 && looked < kSearch; id = runs_[id].next, ++looked) {
+    if (runs_[id].pages < pages || runs_[id].first >= lowest) continue;
+    found = id;
+    lowest = runs_[id].first;
   }
-  ++bin;
+  uint32_t bin = own + 1;
+  looked = 0;
   for (uint32_t word = bin / 64; word < bins.filled.size(); ++word, bin = word * 64) {
-    const uint64_t bits = bins.filled[word] & (~uint64_t{0} << (bin % 64));
-    if (bits != 0) return bins.heads[word * 64 + static_cast<uint32_t>(std::countr_zero(bits))];
+    uint64_t bits = bins.filled[word] & (~uint64_t{0} << (bin % 64));
+    for (; bits != 0; bits &= bits - 1) {
+      const uint32_t filled = word * 64 + static_cast<uint32_t>(std::countr_zero(bits));
+      if (bins.lowest[filled] < lowest) {
+        found = bins.heads[filled];
+        lowest = bins.lowest[filled];
+      }
+      if (++looked == kSearchBins) return found;
+    }
   }
-  return 0;
+  return found;
 }
 
 // All runs of the request's own bin, where find() looks only at the newest.
@@ -132,6 +159,16 @@ RunId PageHeap::search(const Bins& bins, uint32_t pages) const {
   RunId id = bins.heads[bin_of(pages)];
   while (id != 0 && runs_[id].pages < pages) id = runs_[id].next;
   return id;
+}
+
+// Who finds a mark there knows that the watcher was stirred since the last round.
+inline void PageHeap::touch(PageRange range) {
+  if (touched_.set(range) && watcher_ != nullptr) watcher_->stir();
+}
+
+void PageHeap::watch(const Lock& /*lock*/, MaintenanceTask* watcher) {
+  watcher_ = watcher;
+  touched_.clear();
 }
 
 bool PageHeap::may_hold(uint32_t pages, RunKind kind) const {
@@ -182,7 +219,7 @@ RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKi
   const PageRange after{taken.end(), run.pages - before.count - pages};
   shortage_ = Shortage::kSystem;
   if (!have_records() || !runs_at_.ensure(size_t{taken.end()} + (after.count != 0 ? 1 : 0)) ||
-      !slabs_at_.ensure(taken.end()) || !touched_.ensure(taken.end())) {
+      !slabs_at_.ensure(taken.end())) {
     return 0;
   }
   remove(id);
@@ -228,17 +265,12 @@ bool PageHeap::commit(PageRange range, PageRange before, PageRange after) {
   }
   shortage_ = Shortage::kSystem;
   try {
-    if (!commits_.commit(range, huge && missing <= room)) return false;
+    if (!touched_.ensure(range.end()) || !commits_.commit(range, huge && missing <= room)) return false;
   } catch (const std::bad_alloc&) {  // of the error's text
     return false;
   }
   touch(range);
   return true;
-}
-
-void PageHeap::touch(PageRange range) {
-  touched_.set(range);
-  if (watcher_ != nullptr) watcher_->stir();
 }
 
 void PageHeap::give(const Lock& /*lock*/, RunId id, Used used) {

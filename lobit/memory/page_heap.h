@@ -128,7 +128,7 @@ class PageHeap {
   };
   Round discard_untouched(const Lock& lock);
   // Who is stirred when pages are committed or freed, or nobody.
-  void watch(const Lock&, MaintenanceTask* watcher) { watcher_ = watcher; }
+  void watch(const Lock& lock, MaintenanceTask* watcher);
 
   Shortage shortage() const { return shortage_; }
   uint64_t committed(const Lock&) const { return commits_.committed(); }
@@ -194,10 +194,12 @@ class PageHeap {
   static constexpr uint32_t kMostLooseRun = 256;     // pages
   static constexpr uint32_t kMostLoosePages = 1024;  // of all
 
-  // Free runs by length, newest first.
+  // Free runs by length. The first of a bin is its lowest as far as that costs nothing to know: one that
+  // comes in goes before the first when it lies lower, and behind it otherwise.
   struct Bins {
     std::array<uint64_t, kBins / 64> filled{};
     std::array<RunId, kBins> heads{};
+    std::array<uint32_t, kBins> lowest{};  // the first page of each filled bin's first run
   };
 
   explicit PageHeap(VirtualMemory& memory, const PageHeapOptions& options)

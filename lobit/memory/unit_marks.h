@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "lobit/memory/commit_map.h"
 #include "lobit/memory/metadata_array.h"
@@ -17,16 +18,16 @@ class UnitMarks {
   // Makes the units before a page usable; those behind have no marks. False when the system refuses.
   bool ensure(uint32_t page) { return words_.ensure(page / kPagesPerUnit / 64 + 1); }
 
-  // The units that the range touches, which must be usable.
-  void set(PageRange range) {
+  // Marks the units that the range touches, which must be usable; whether one of them had no mark. Called for
+  // every run that is freed, so it writes nothing when there is nothing to write.
+  bool set(PageRange range) {
     uint32_t unit = range.first / kPagesPerUnit;
-    const uint32_t end = (range.end() - 1) / kPagesPerUnit + 1;
-    while (unit < end) {
-      const uint32_t count = std::min(end - unit, 64 - unit % 64);
-      words_[unit / 64] |= (~uint64_t{0} >> (64 - count)) << (unit % 64);
-      unit += count;
+    const uint32_t last = (range.end() - 1) / kPagesPerUnit;
+    bool changed = false;
+    for (; unit / 64 != last / 64; unit = unit / 64 * 64 + 64) {
+      changed |= set(unit / 64, ~uint64_t{0} << (unit % 64));
     }
-    any_ = true;
+    return set(unit / 64, (~uint64_t{0} >> (63 - last % 64)) & (~uint64_t{0} << (unit % 64))) || changed;
   }
 
   // Pages from range.first on whose units are all marked, or all not marked.
@@ -46,19 +47,22 @@ class UnitMarks {
 
   // Takes all marks away; whether there were any.
   bool clear() {
-    const bool had = any_;
-    if (had) std::fill_n(&words_[0], words_.size(), uint64_t{0});
-    any_ = false;
-    return had;
+    uint64_t any = 0;
+    for (size_t word = 0; word < words_.size(); ++word) any |= std::exchange(words_[word], 0);
+    return any != 0;
   }
 
  private:
+  bool set(uint32_t word, uint64_t mask) {
+    if ((words_[word] & mask) == mask) return false;
+    words_[word] |= mask;
+    return true;
+  }
   bool test(uint32_t unit) const {
     return unit / 64 < words_.size() && (words_[unit / 64] >> (unit % 64) & 1) != 0;
   }
 
   MetadataArray<uint64_t> words_;
-  bool any_ = false;
 };
 
 }  // namespace lobit::detail
