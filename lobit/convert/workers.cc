@@ -1,10 +1,13 @@
 #include "lobit/convert/workers.h"
 
 #include <algorithm>
+#include <chrono>
+#include <limits>
 
 #include <fmt/format.h>
 
 #include "lobit/base/bytes.h"
+#include "lobit/base/checked.h"
 
 namespace lobit {
 namespace {
@@ -14,19 +17,24 @@ constexpr uint64_t kThreadBytes = 64 << 10;
 // The records of a pool of our own, of which a few pages are touched.
 constexpr uint64_t kPoolBytes = 32 << 10;
 constexpr uint64_t kPage = 4096;
-// From here on a pool of our own hands out whole pages and nothing around them, so that what a block takes of
-// the limit is known beforehand.
-constexpr uint64_t kWholePages = 32 << 10;
+// From here on a pool hands out whole pages and nothing around them, so that what a block takes of the limit
+// is known beforehand.
+constexpr uint64_t kWholePages = 36 << 10;
+
+// More than any limit when it does not fit.
+uint64_t sum(uint64_t a, uint64_t b) {
+  return checked_add(a, b).value_or(std::numeric_limits<uint64_t>::max());
+}
 
 // What the table takes of the pool.
 uint64_t table_bytes(const WorkersSpec& spec) {
   if (spec.table_bytes == 0) return 0;
-  return (std::max(spec.table_bytes, kWholePages) + kPage - 1) / kPage * kPage;
+  return checked_round_up(std::max(spec.table_bytes, kWholePages), kPage).value_or(spec.table_bytes);
 }
 
 // What is held whatever the number of workers.
 uint64_t shared_bytes(const WorkersSpec& spec) {
-  return spec.held + (spec.memory == nullptr ? kPoolBytes : 0) + table_bytes(spec);
+  return sum(sum(spec.held, spec.memory == nullptr ? kPoolBytes : 0), table_bytes(spec));
 }
 
 struct Shares {
@@ -48,10 +56,11 @@ Shares shares(const WorkersSpec& spec) {
 
 // The pool behind every conversion, comparison and statistic whose caller gave no resource. No huge pages:
 // one is resident in whole as soon as any of it is touched, which made peaks 2 to 6 MiB larger, and buffers
-// that stay in the second-level cache became no faster.
+// that stay in the second-level cache became no faster. No idle trimming: the blocks live as long as the
+// pool.
 Result<std::unique_ptr<HybridMemoryPool>> make_pool(uint64_t limit) {
   return HybridMemoryPool::create(
-      {.small_block_threshold = kWholePages, .limit = limit, .huge_pages = HugePages::kNever});
+      {.limit = limit, .huge_pages = HugePages::kNever, .idle_trim = std::chrono::milliseconds::zero()});
 }
 
 }  // namespace
@@ -64,7 +73,7 @@ tl::unexpected<Error> Workers::too_small(uint64_t least, uint64_t limit) {
 }
 
 uint64_t Workers::least_limit(const WorkersSpec& spec) {
-  return shared_bytes(spec) + kThreadBytes + spec.least_bytes;
+  return sum(sum(shared_bytes(spec), kThreadBytes), spec.least_bytes);
 }
 
 Result<Workers> Workers::create(const WorkersSpec& spec) {

@@ -17,7 +17,10 @@ struct DevicePools::DevicePool {
 
 Result<std::unique_ptr<MemoryResource>> make_device_pool(Device device, const MemoryPoolOptions& options) {
   LOBIT_TRY(const Backend* there, backend(device));
-  LOBIT_CHECK(there->device().kind == DeviceKind::kCpu);  // the pool's pages are the host's
+  if (there->device().kind != DeviceKind::kCpu) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("{}: no pool of pages stands on its memory", device_name(device)));
+  }
   return HybridMemoryPool::create(options);
 }
 

@@ -1,6 +1,7 @@
 #include "lobit/memory/device_pools.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <thread>
 #include <vector>
@@ -19,6 +20,8 @@ constexpr Device kCpu{};
 constexpr Device kGpu{DeviceKind::kCuda, 0};
 constexpr Device kOtherGpu{DeviceKind::kCuda, 1};
 constexpr uint64_t kMiB = uint64_t{1} << 20;
+// What is free stays committed, however long a test takes.
+const MemoryPoolOptions kNoIdleTrim{.idle_trim = std::chrono::milliseconds::zero()};
 
 // So that there are several devices on every machine.
 Result<std::unique_ptr<MemoryResource>> host_memory(Device /*device*/, const MemoryPoolOptions& options) {
@@ -66,7 +69,7 @@ TEST(DevicePools, AnAbsentDeviceNamesItsBuildOption) {
 }
 
 TEST(DevicePools, EachDeviceHasItsOwnLimit) {
-  DevicePools pools({.limit = 16 * kMiB}, host_memory);
+  DevicePools pools({.limit = 16 * kMiB, .idle_trim = kNoIdleTrim.idle_trim}, host_memory);
   ASSERT_THAT(pools.configure(kGpu, {.limit = 64 * kMiB}), is_ok());
   ASSERT_THAT(pools.configure(kGpu, {.limit = 4 * kMiB}), is_ok());
   EXPECT_THAT(pools.allocate(8 * kMiB, 64, kGpu), fails_with(ErrorCode::kLimit));
@@ -76,7 +79,7 @@ TEST(DevicePools, EachDeviceHasItsOwnLimit) {
 }
 
 TEST(DevicePools, ADeviceIsConfiguredBeforeItsPoolIsThere) {
-  DevicePools pools({.limit = 16 * kMiB}, host_memory);
+  DevicePools pools({.limit = 16 * kMiB, .idle_trim = kNoIdleTrim.idle_trim}, host_memory);
   ASSERT_THAT(pools.pool(kGpu), is_ok());
   const Status late = pools.configure(kGpu, {.limit = 64 * kMiB});
   ASSERT_THAT(late, fails_with(ErrorCode::kInvalidArgument));
@@ -95,7 +98,7 @@ TEST(DevicePools, OptionsThatContradictEachOtherCanBeCorrected) {
 }
 
 TEST(DevicePools, ABufferGoesBackToThePoolThatItCameFrom) {
-  DevicePools pools({}, host_memory);
+  DevicePools pools(kNoIdleTrim, host_memory);
   Buffer kept;
   {
     Buffer buffer = *pools.allocate(1000, 256, kGpu);
@@ -113,7 +116,7 @@ TEST(DevicePools, ABufferGoesBackToThePoolThatItCameFrom) {
 }
 
 TEST(DevicePools, RefusesToFreeOnAnotherDevice) {
-  DevicePools pools({}, host_memory);
+  DevicePools pools(kNoIdleTrim, host_memory);
   for (const size_t bytes : {size_t{100}, size_t{5} << 20}) {
     void* const block = *pools.allocate_raw(bytes, 64, kGpu);
     fill_pattern(block, bytes, 7);
@@ -132,7 +135,7 @@ TEST(DevicePools, RefusesToFreeOnAnotherDevice) {
 }
 
 TEST(DevicePools, CountsEachDeviceAndAllOfThem) {
-  DevicePools pools({}, host_memory);
+  DevicePools pools(kNoIdleTrim, host_memory);
   const Buffer small = *pools.allocate(1000, 64, kGpu);
   const Buffer large = *pools.allocate(5 * kMiB, 64, kOtherGpu);
   static_cast<void>(*pools.allocate(3 * kMiB, 64, kOtherGpu));
@@ -152,7 +155,7 @@ TEST(DevicePools, CountsEachDeviceAndAllOfThem) {
 }
 
 TEST(DevicePools, TrimsOneOrAll) {
-  DevicePools pools({}, host_memory);
+  DevicePools pools(kNoIdleTrim, host_memory);
   for (const Device device : {kCpu, kGpu, kOtherGpu}) {
     static_cast<void>(*pools.allocate(8 * kMiB, 64, device));
     EXPECT_GE(pools.usage(device).committed, 8 * kMiB);

@@ -1,7 +1,9 @@
 // Limits, trimming and what happens when memory is short.
+#include <atomic>
 #include <fstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <unistd.h>
@@ -52,6 +54,82 @@ TEST(HybridMemoryPool, OptionsThatContradictEachOtherAreRefused) {
             "invalid argument: pool options: idle_trim -1 ms, expected 0 to 86400000");
   EXPECT_EQ(code_of({.idle_trim = std::chrono::milliseconds::max()}),
             "invalid argument: pool options: idle_trim 9223372036854775807 ms, expected 0 to 86400000");
+}
+
+// A slab of 1 KiB blocks has 128 KiB.
+TEST(HybridMemoryPool, ALimitBelowASlabServesSmallBlocksAllTheSame) {
+  for (const MemoryPoolOptions& options :
+       {MemoryPoolOptions{.limit = 100 * kKiB}, MemoryPoolOptions{.small = {.max = 100 * kKiB}}}) {
+    const auto pool = make_pool(options);
+    std::vector<Buffer> blocks;
+    for (int i = 0; i < 25; ++i) blocks.push_back(Buffer::allocate(*pool, 1000).value());
+    EXPECT_THAT(Buffer::allocate(*pool, 1000), fails_with(ErrorCode::kLimit));
+    EXPECT_EQ(pool->usage().used, 100 * kKiB);
+    blocks.clear();
+    EXPECT_EQ(pool->usage().used, 0u);
+  }
+}
+
+TEST(HybridMemoryPool, TheLeastThresholdLeavesTheLargestClassWhole) {
+  const auto pool = make_pool({.small_block_threshold = 32 * kKiB});
+  for (const size_t bytes : {32 * kKiB - 1, 32 * kKiB}) {
+    std::vector<void*> blocks;
+    for (int i = 0; i < 20; ++i) blocks.push_back(pool->allocate(bytes).value());
+    for (void* block : blocks) EXPECT_THAT(pool->deallocate(block, bytes), is_ok());
+  }
+  EXPECT_EQ(pool->usage().used, 0u);
+}
+
+TEST(HybridMemoryPool, LargestFreeBlockKnowsTheLimitsOfItsPools) {
+  const auto pool = make_pool({.large = {.max = 10 * kMiB}, .limit = 100 * kMiB});
+  EXPECT_EQ(pool->largest_free_block(), 10 * kMiB);
+  EXPECT_THAT(pool->allocate(10 * kMiB + 1), fails_with(ErrorCode::kLimit));
+  const Buffer some = Buffer::allocate(*pool, 9 * kMiB + 512 * kKiB).value();
+  EXPECT_EQ(pool->largest_free_block(), kMiB - 1) << "of the small pool";
+}
+
+// Two threads that never need more than the limit together never meet it, whatever waits for the next.
+TEST(HybridMemoryPool, WhatFitsTheLimitIsServedUnderThreads) {
+  const auto pool = make_pool({.limit = 11 * kMiB});
+  std::atomic<int> failures{0};
+  const auto work = [&](size_t a, size_t b) {
+    for (int i = 0; i < 5000; ++i) {
+      const size_t bytes = i % 2 == 0 ? a : b;
+      void* const block = pool->try_allocate(bytes);
+      if (block == nullptr || !pool->try_deallocate(block, bytes)) ++failures;
+    }
+  };
+  std::thread other([&] { work(8 * kMiB, 9 * kMiB); });
+  work(kMiB + 4096, 2 * kMiB);
+  other.join();
+  EXPECT_EQ(failures, 0);
+}
+
+TEST(HybridMemoryPool, AKeptBlockServesOnlyItsAlignmentAndSize) {
+  const auto pool = make_pool();
+  void* const first = pool->allocate(2 * kMiB + 4096).value();
+  void* const second = pool->allocate(2 * kMiB).value();
+  ASSERT_NE(reinterpret_cast<uintptr_t>(second) % kMiB, 0u);
+  ASSERT_THAT(pool->deallocate(second, 2 * kMiB), is_ok());
+  void* const aligned = pool->allocate(2 * kMiB, kMiB).value();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(aligned) % kMiB, 0u);
+  ASSERT_THAT(pool->deallocate(aligned, 2 * kMiB, kMiB), is_ok());
+  void* const shorter = pool->allocate(kMiB + 4096).value();
+  EXPECT_EQ(pool->usage().used, 3 * kMiB + 2 * 4096);
+  ASSERT_THAT(pool->deallocate(shorter, kMiB + 4096), is_ok());
+  ASSERT_THAT(pool->deallocate(first, 2 * kMiB + 4096), is_ok());
+}
+
+// Both sides of the threshold have runs of one length in the thread's cache.
+TEST(HybridMemoryPool, CachedRunsCountAgainstThePoolThatTheyWereTakenFor) {
+  const size_t threshold = 100 * kKiB + 1;
+  const auto pool = make_pool({.small = {.max = 104 * kKiB}, .small_block_threshold = threshold});
+  void* const large = pool->allocate(threshold).value();
+  ASSERT_THAT(pool->deallocate(large, threshold), is_ok());
+  void* const small = pool->allocate(threshold - 1).value();
+  EXPECT_THAT(pool->allocate(threshold - 1), fails_with(ErrorCode::kLimit));
+  EXPECT_THAT(pool->deallocate(pool->allocate(threshold).value(), threshold), is_ok());
+  ASSERT_THAT(pool->deallocate(small, threshold - 1), is_ok());
 }
 
 TEST(HybridMemoryPool, FewAddressesAreEnoughForASmallLimit) {

@@ -92,8 +92,12 @@ struct HybridMemoryPool::State {
   ReclaimerId next_reclaimer = 1;
   std::function<bool(const OutOfMemory&)> failure_handler;
 
+  // Whether it counts against the small pool's limit. Blocks of size classes always do.
+  bool is_small(size_t bytes) const {
+    return bytes < options.small_block_threshold || bytes <= detail::kMaxClassBytes;
+  }
   bool is_cached(size_t bytes, size_t alignment) const {
-    return bytes < options.small_block_threshold || SmallBlockPool::fits_cached_run(bytes, alignment);
+    return is_small(bytes) || SmallBlockPool::fits_cached_run(bytes, alignment);
   }
   // For a valid request. A large block is counted after what this thread did with small ones, so that the
   // peak of one thread's work is exact.
@@ -295,7 +299,10 @@ uint64_t HybridMemoryPool::largest_free_block() const {
   const uint64_t longest = uint64_t{state_->heap->largest_free(lock)} * detail::kPageBytes;
   const uint64_t room = state_->options.limit - state_->heap->committed(lock);
   const uint64_t free = state_->heap->free_committed(lock).bytes;
-  return std::min(longest, room > kNoLimit - free ? kNoLimit : room + free);
+  const uint64_t most = std::min(longest, room > kNoLimit - free ? kNoLimit : room + free);
+  const uint64_t most_small = std::min<uint64_t>(state_->heap->room_for(detail::RunKind::kSmall),
+                                                 state_->options.small_block_threshold - 1);
+  return std::min(most, std::max(most_small, state_->heap->room_for(detail::RunKind::kLarge)));
 }
 
 HybridMemoryPool::ReclaimerId HybridMemoryPool::add_reclaimer(Reclaimer reclaimer) {
@@ -321,7 +328,15 @@ Result<void*> HybridMemoryPool::State::take_when_short(size_t bytes, size_t alig
   small->drain();
   if (void* pointer = take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
   heap->trim(heap->lock());
-  if (void* pointer = take(bytes, alignment, &shortage); pointer != nullptr) return pointer;
+  // A slab may be too long for what is left.
+  const auto attempt = [&]() -> void* {
+    void* pointer = take(bytes, alignment, &shortage);
+    if (pointer == nullptr && bytes <= detail::kMaxClassBytes) {
+      pointer = small->allocate_alone(bytes, alignment, &shortage);
+    }
+    return pointer;
+  };
+  if (void* pointer = attempt(); pointer != nullptr) return pointer;
 
   decltype(reclaimers) asked;
   std::function<bool(const OutOfMemory&)> handler;
@@ -332,7 +347,7 @@ Result<void*> HybridMemoryPool::State::take_when_short(size_t bytes, size_t alig
   }
   const auto again = [&]() -> void* {
     small->drain();
-    return take(bytes, alignment, &shortage);
+    return attempt();
   };
   for (const auto& [key, reclaim] : asked) {
     try {
@@ -372,12 +387,13 @@ Error HybridMemoryPool::State::out_of_memory(const OutOfMemory& what, Shortage s
   std::string why;
   uint64_t available = what.largest_free_block;
   if (shortage == Shortage::kPoolLimit) {
-    const bool is_small = what.bytes < options.small_block_threshold;
-    const uint64_t most = is_small ? options.small.max : options.large.max;
-    const uint64_t held = is_small ? small->held_bytes() : heap->held_bytes(detail::RunKind::kLarge);
+    const bool is_of_small = is_small(what.bytes);
+    const uint64_t most = is_of_small ? options.small.max : options.large.max;
+    const uint64_t held = is_of_small ? small->held_bytes() : heap->held_bytes(detail::RunKind::kLarge);
     code = ErrorCode::kLimit;
     available = most > held ? most - held : 0;
-    why = fmt::format("the {} pool may hold {} bytes and holds {}", is_small ? "small" : "large", most, held);
+    why = fmt::format("the {} pool may hold {} bytes and holds {}", is_of_small ? "small" : "large", most,
+                      held);
   } else if (shortage == Shortage::kLimit || what.bytes > what.limit) {
     code = ErrorCode::kLimit;
     available = what.limit - what.committed + what.free_bytes;

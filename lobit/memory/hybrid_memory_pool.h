@@ -1,18 +1,18 @@
-// HybridMemoryPool: the general pool of a device. Blocks below the threshold come from the calling thread's
-// own cache (no lock, cost independent of the number of blocks), larger ones are runs of pages that split and
-// coalesce. Memory is taken in huge pages where the limit has room for them, kept for reuse, and given back
-// by trim() or when nobody used it for a while. Records lie outside the blocks, so that misuse is found in
-// every build: freeing twice, freeing what is not a block, or with the wrong size, is an error and changes
-// nothing.
+// HybridMemoryPool: the general pool of a device. Blocks up to 1 MiB, and all below the threshold, come from
+// the calling thread's own cache (no lock, cost independent of the number of blocks), larger ones are runs of
+// pages that split and coalesce. Memory is taken in huge pages where the limit has room for them, kept for
+// reuse, and given back by trim() or when nobody used it for a while. Records lie outside the blocks, so that
+// misuse is found in every build: freeing twice, freeing what is not a block, or with the wrong size, is an
+// error and changes nothing.
 //
 // usage() is exact when no other thread is inside, but for peak_allocated: with several threads it may be off
 // by what their caches had not told the pool when the peak was.
 //
 // Any thread may call anything; threads may end before or after the pool. A thread's first call, also one
 // that frees, takes about 64 KiB for its cache and is kOutOfMemory when the system refuses them. Two threads
-// that free one block at the very same moment may both succeed when one of them allocated it; every other
-// misuse is found. Blocks must be freed, or never touched again, before the pool goes. A child process after
-// fork() may not use it.
+// that free one block at the very same moment may both succeed when the block is of the cache of one of them;
+// every other misuse is found. Blocks must be freed, or never touched again, before the pool goes. A child
+// process after fork() may not use it.
 #pragma once
 
 #include <chrono>
@@ -34,7 +34,7 @@ class SmallBlockPool;
 inline constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
 
 struct PoolSize {
-  uint64_t initial = 0;     // bytes that are committed at the start and that trimming leaves committed
+  uint64_t initial = 0;  // bytes, in whole pages, that are committed at the start and that trimming leaves so
   uint64_t max = kNoLimit;  // bytes of pages that the pool may hold, live blocks and caches together
 };
 

@@ -151,6 +151,24 @@ TEST(HybridMemoryPoolThreads, MixedWorkKeepsBlocksCountsAndLimit) {
   EXPECT_EQ(pool->usage().committed, 0u);
 }
 
+// Each cache tells from time to time what it has not told.
+TEST(HybridMemoryPoolThreads, ThePeakOfTwoThreadsIsOffByLittle) {
+  const auto pool = HybridMemoryPool::create().value();
+  const auto allocate_much = [&] {
+    std::vector<void*> blocks;
+    for (int i = 0; i < 24; ++i) blocks.push_back(pool->allocate(512 * kKiB).value());
+    return blocks;
+  };
+  const auto free_all = [&](const std::vector<void*>& blocks) {
+    for (void* block : blocks) EXPECT_THAT(pool->deallocate(block, 512 * kKiB), is_ok());
+  };
+  const std::vector<void*> mine = allocate_much();
+  std::thread([&] { free_all(allocate_much()); }).join();
+  free_all(mine);
+  EXPECT_LE(pool->usage().peak_allocated, 24 * kMiB);
+  EXPECT_GE(pool->usage().peak_allocated, 22 * kMiB);
+}
+
 TEST(HybridMemoryPoolThreads, LargeBlocksAndCountingGoTogether) {
   const auto pool = HybridMemoryPool::create().value();
   std::atomic<bool> done{false};

@@ -35,7 +35,8 @@ class IdleTrimTest : public testing::Test {
   }
 
   RunId take(size_t bytes) {
-    const RunId run = heap_->take(heap_->lock(), static_cast<uint32_t>(bytes / kPageBytes), 1, RunKind::kLarge);
+    const RunId run =
+        heap_->take(heap_->lock(), static_cast<uint32_t>(bytes / kPageBytes), 1, RunKind::kLarge);
     EXPECT_NE(run, 0u);
     return run;
   }

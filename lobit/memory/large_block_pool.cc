@@ -12,7 +12,7 @@ void* LargeBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
   }
   const auto pages = static_cast<uint32_t>(wanted);
   const auto aligned = static_cast<uint32_t>(std::max<size_t>(1, alignment / kPageBytes));
-  RunId id = heap_.take_kept(pages, aligned, RunKind::kLarge);
+  RunId id = aligned == 1 ? heap_.take_kept(pages) : 0;
   if (id == 0) {
     const PageHeap::Lock lock = heap_.lock();
     id = heap_.take(lock, pages, aligned, RunKind::kLarge);
@@ -28,12 +28,11 @@ void* LargeBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
 FreeResult LargeBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
   const size_t page = heap_.page_of(pointer);
   if (heap_.slab_at(page) != 0) return FreeResult::kWrongSize;
-  const FreeResult result = heap_.end_block(heap_.run_at(page), pointer, bytes, alignment, nullptr);
+  const RunId id = heap_.run_at(page);
+  const FreeResult result = heap_.end_block(id, pointer, bytes, alignment, nullptr);
   if (result != FreeResult::kFreed) return result;
   counts_.add_large(-static_cast<int64_t>(bytes));
-  if (const RunId displaced = heap_.keep(heap_.run_at(page)); displaced != 0) {
-    heap_.give(heap_.lock(), displaced);
-  }
+  if (!heap_.keep(id)) heap_.keep_instead(heap_.lock(), id);
   return FreeResult::kFreed;
 }
 

@@ -104,7 +104,6 @@ void PageHeap::insert(RunId id) {
   }
   if (run.next != 0) runs_[run.next].previous = id;
   bins.filled[bin / 64] |= uint64_t{1} << (bin % 64);
-  free_pages_ += run.pages;
 }
 
 void PageHeap::remove(RunId id) {
@@ -122,7 +121,6 @@ void PageHeap::remove(RunId id) {
       bins.lowest[bin] = runs_[run.next].first;
     }
   }
-  free_pages_ -= run.pages;
 }
 
 // The lowest, by address, of what is looked at: some runs of the request's own bin and the first ones of the
@@ -171,10 +169,13 @@ void PageHeap::watch(const Lock& /*lock*/, MaintenanceTask* watcher) {
   touched_.clear();
 }
 
+uint64_t PageHeap::room_for(RunKind kind) const {
+  if (kind == RunKind::kLarge) return options_.most_large - held_bytes(kind);
+  return options_.most_small - held_bytes(RunKind::kSlab) - held_bytes(RunKind::kSmall);
+}
+
 bool PageHeap::may_hold(uint32_t pages, RunKind kind) const {
-  const bool large = kind == RunKind::kLarge;
-  const uint64_t held = large ? held_bytes(kind) : held_bytes(RunKind::kSlab) + held_bytes(RunKind::kSmall);
-  return uint64_t{pages} * kPageBytes <= (large ? options_.most_large : options_.most_small) - held;
+  return uint64_t{pages} * kPageBytes <= room_for(kind);
 }
 
 void PageHeap::hold(RunKind kind, int64_t pages) {
@@ -182,21 +183,12 @@ void PageHeap::hold(RunKind kind, int64_t pages) {
   held.store(held.load(std::memory_order_relaxed) + static_cast<uint64_t>(pages), std::memory_order_relaxed);
 }
 
-RunId PageHeap::take_kept(uint32_t pages, uint32_t alignment, RunKind kind) {
-  if (kept_.load(std::memory_order_relaxed) == 0) return 0;
-  const RunId id = kept_.exchange(0, std::memory_order_acq_rel);
-  if (id == 0) return 0;
-  const Run& run = runs_[id];
-  if (run.pages == pages && run.kind == kind && run.first % alignment == 0) return id;
-  give(lock(), id);
-  return 0;
-}
-
 RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind) {
   LOBIT_DCHECK(pages != 0);
   give_kept(lock);
   shortage_ = Shortage::kPoolLimit;
   if (!may_hold(pages, kind)) return 0;
+  if (pages > kMostLooseRun && loose_pages_ != 0) merge_loose();
   if (alignment == 1) {
     if (const RunId loose = take_loose(lock, pages, kind); loose != 0) return loose;
   }
@@ -350,8 +342,8 @@ Status PageHeap::warm(const Lock& lock, uint64_t small_bytes, uint64_t large_byt
   Status status;
   for (const bool large : {false, true}) {
     const uint64_t bytes = large ? large_bytes : small_bytes;
-    if (bytes == 0) continue;
-    const uint64_t pages = bytes / kPageBytes + (bytes % kPageBytes != 0);
+    const uint64_t pages = bytes / kPageBytes;
+    if (pages == 0) continue;
     const RunKind kind = large ? RunKind::kLarge : RunKind::kSmall;
     const RunId id = pages <= pages_ ? take(lock, static_cast<uint32_t>(pages), 1, kind) : 0;
     if (id == 0) {

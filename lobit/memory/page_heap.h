@@ -18,6 +18,7 @@
 #include "lobit/memory/commit_map.h"
 #include "lobit/memory/maintenance_thread.h"
 #include "lobit/memory/metadata_array.h"
+#include "lobit/memory/relaxed.h"
 #include "lobit/memory/size_class.h"
 #include "lobit/memory/spin_mutex.h"
 #include "lobit/memory/unit_marks.h"
@@ -30,21 +31,22 @@ using RunId = uint32_t;  // 0 is none
 enum class RunKind : uint8_t { kSlab, kSmall, kLarge };
 inline constexpr size_t kRunKinds = 3;
 
-// What a run is and, while it is free, its place in a bin.
+// What a run is and, while it is free, its place in a bin. Who frees a pointer that is no block may read a
+// record that others work on.
 struct Run {
   enum class State : uint8_t { kUnused, kFree, kTaken };
 
-  uint32_t first;  // page
+  Relaxed<uint32_t> first;  // page
   uint32_t pages;
   uint32_t prefix;  // free: pages from the first on that are known to be committed
   RunId previous;   // free: in its bin
   RunId next;       // free: in its bin; unused: in the list of unused records
   State state;
-  RunKind kind;            // taken
-  std::atomic<bool> live;  // taken as a block: the user has it
-  uint8_t alignment_log2;  // taken as a block
-  uint64_t bytes;          // taken as a block: as asked for
-  const void* owner;       // taken as a block: see end_block()
+  RunKind kind;                     // taken
+  std::atomic<bool> live;           // taken as a block: the user has it
+  Relaxed<uint8_t> alignment_log2;  // taken as a block
+  Relaxed<uint64_t> bytes;          // taken as a block: as asked for
+  Relaxed<const void*> owner;       // taken as a block: see end_block()
 };
 static_assert(sizeof(Run) == 40);
 
@@ -94,18 +96,33 @@ class PageHeap {
   // A run of just that length that was given a short while ago and lies at hand, or 0.
   RunId take_loose(const Lock& lock, uint32_t pages, RunKind kind);
 
-  // The run that was freed last, as long as nobody takes or asks anything under the lock: for who frees and
-  // takes large blocks of one size by turns. Without the lock. keep() returns the run that it displaced,
-  // which is to be given; take_kept() 0 when there is none like that.
-  RunId keep(RunId id) {
-    const RunId displaced = kept_.exchange(id, std::memory_order_acq_rel);
+  // One large run may wait for who takes that length next, until somebody takes or asks anything under the
+  // lock: for who frees and takes large blocks of one size by turns. Two of these need no lock: keep() is
+  // false when another run waits, take_kept() 0 when none of that length does. A run leaves its place without
+  // the lock only for who uses it, so that it is never missing under the lock.
+  bool keep(RunId id) {
+    uint64_t none = 0;
+    const bool kept = kept_.compare_exchange_strong(none, kept_word(id), std::memory_order_release,
+                                                    std::memory_order_relaxed);
     if (watcher_ != nullptr) watcher_->stir();
-    return displaced;
+    return kept;
   }
-  RunId take_kept(uint32_t pages, uint32_t alignment, RunKind kind);
+  RunId take_kept(uint32_t pages) {
+    uint64_t word = kept_.load(std::memory_order_relaxed);
+    if (static_cast<uint32_t>(word) != pages) return 0;
+    const bool taken =
+        kept_.compare_exchange_strong(word, 0, std::memory_order_acquire, std::memory_order_relaxed);
+    return taken ? static_cast<RunId>(word >> 32) : 0;
+  }
+  // Keeps this one and gives the one that waited.
+  void keep_instead(const Lock& lock, RunId id) {
+    const uint64_t word = kept_.exchange(kept_word(id), std::memory_order_acq_rel);
+    if (word != 0) give(lock, static_cast<RunId>(word >> 32));
+  }
   void give_kept(const Lock& lock) {
     if (kept_.load(std::memory_order_relaxed) == 0) return;
-    if (const RunId id = kept_.exchange(0, std::memory_order_acquire); id != 0) give(lock, id);
+    const uint64_t word = kept_.exchange(0, std::memory_order_acquire);
+    if (word != 0) give(lock, static_cast<RunId>(word >> 32));
   }
 
   // Bytes of runs taken for that, a kept one included.
@@ -113,7 +130,7 @@ class PageHeap {
     return held_pages_[static_cast<size_t>(kind)].load(std::memory_order_relaxed) * kPageBytes;
   }
 
-  // Commits and touches so many bytes for small and large runs, so that they are at hand.
+  // Commits and touches the whole pages of so many bytes for small and large runs, so that they are at hand.
   Status warm(const Lock& lock, uint64_t small_bytes, uint64_t large_bytes);
 
   // Gives back committed pages of free runs, at most down to `keep`; returns by how much committed() fell.
@@ -135,6 +152,8 @@ class PageHeap {
   uint64_t peak_committed(const Lock&) const { return commits_.peak(); }
   // The longest free run, committed or not.
   uint32_t largest_free(const Lock& lock);
+  // The bytes of such runs that may still be taken before their own limit.
+  uint64_t room_for(RunKind kind) const;
   // Committed bytes in free runs, the number of those runs and the most such bytes in one run.
   struct FreeCommitted {
     uint64_t bytes = 0;
@@ -191,8 +210,8 @@ class PageHeap {
 
  private:
   static constexpr uint32_t kBins = 256;
-  static constexpr uint32_t kMostLooseRun = 256;     // pages
-  static constexpr uint32_t kMostLoosePages = 1024;  // of all
+  static constexpr uint32_t kMostLooseRun = 256;    // pages
+  static constexpr uint32_t kMostLoosePages = 512;  // of all
 
   // Free runs by length. The first of a bin is its lowest as far as that costs nothing to know: one that
   // comes in goes before the first when it lies lower, and behind it otherwise.
@@ -206,6 +225,7 @@ class PageHeap {
       : memory_(memory), options_(options) {}
   Status reserve();
 
+  uint64_t kept_word(RunId id) const { return uint64_t{id} << 32 | runs_[id].pages; }
   bool may_hold(uint32_t pages, RunKind kind) const;
   void hold(RunKind kind, int64_t pages);
 
@@ -236,7 +256,7 @@ class PageHeap {
 
   // What changes under the lock, in lines of its own.
   alignas(64) SpinMutex mutex_;
-  std::atomic<RunId> kept_{0};
+  std::atomic<uint64_t> kept_{0};  // kept_word() of the run that waits, or 0
   std::array<std::atomic<uint64_t>, kRunKinds> held_pages_{};
   VirtualMemory& memory_;
   PageHeapOptions options_;
@@ -249,7 +269,6 @@ class PageHeap {
   uint32_t loose_pages_ = 0;
   Bins committed_;
   Bins uncommitted_;
-  uint64_t free_pages_ = 0;
   UnitMarks touched_;                 // since the last round
   uint32_t unfinished_bins_ = kBins;  // of a round
   MaintenanceTask* watcher_ = nullptr;

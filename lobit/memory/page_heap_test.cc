@@ -50,6 +50,53 @@ TEST_F(PageHeapTest, TakesTheLowestRunOfEqualOnes) {
   for (const uint32_t first : firsts) EXPECT_EQ(first_page(take(kShort)), first);
 }
 
+TEST_F(PageHeapTest, KeepsOneRunForItsLength) {
+  const RunId first = take(kShort);
+  const RunId second = take(kShort);
+  EXPECT_TRUE(heap_->keep(first));
+  EXPECT_FALSE(heap_->keep(second));
+  EXPECT_EQ(heap_->take_kept(kLong), 0u);
+  EXPECT_EQ(heap_->take_kept(kShort - 1), 0u);
+  EXPECT_EQ(heap_->take_kept(kShort), first);
+  EXPECT_EQ(heap_->take_kept(kShort), 0u);
+  EXPECT_TRUE(heap_->keep(first));
+  heap_->keep_instead(heap_->lock(), second);
+  EXPECT_EQ(heap_->held_bytes(RunKind::kLarge), kShort * kPageBytes);
+  EXPECT_EQ(heap_->take_kept(kShort), second);
+}
+
+// A kept run is part of what others are served from.
+TEST_F(PageHeapTest, MergesTheKeptRunBeforeItTakesAnother) {
+  const RunId left = take(kShort);
+  const RunId right = take(kShort);
+  take(1);
+  const uint32_t first = first_page(left);
+  give(left);
+  EXPECT_TRUE(heap_->keep(right));
+  EXPECT_EQ(first_page(take(2 * kShort)), first);
+  EXPECT_TRUE(heap_->keep(take(kLong)));
+  EXPECT_EQ(heap_->largest_free(heap_->lock()), (uint32_t{1} << 18) - 2 * kShort - 1);
+}
+
+TEST_F(PageHeapTest, TakesLooseRunsOfTheVeryLengthAndWithinTheKindsLimit) {
+  heap_ = PageHeap::create(
+              system_virtual_memory(),
+              {.reserve_bytes = uint64_t{1} << 30, .limit = UINT64_MAX, .most_small = 20 * kPageBytes})
+              .value();
+  const RunId twenty = take(20);
+  const RunId thirty = take(30);
+  take(1);
+  give(twenty);
+  give(thirty);
+  EXPECT_EQ(heap_->take_loose(heap_->lock(), 19, RunKind::kLarge), 0u);
+  EXPECT_EQ(heap_->take_loose(heap_->lock(), 30, RunKind::kSmall), 0u);
+  EXPECT_EQ(heap_->take_loose(heap_->lock(), 20, RunKind::kSmall), twenty);
+  EXPECT_EQ(heap_->held_bytes(RunKind::kSmall), 20 * kPageBytes);
+  EXPECT_EQ(heap_->room_for(RunKind::kSmall), 0u);
+  heap_->give(heap_->lock(), twenty);
+  EXPECT_EQ(first_page(take(50)), 0u) << "merged for a longer one";
+}
+
 TEST_F(PageHeapTest, TakesCommittedRunsBeforeLowerOnesThatAreNot) {
   const std::vector<RunId> runs = take_apart({kLong, kLong});
   give(runs[0]);

@@ -51,6 +51,17 @@ void* SmallBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
   return pointer;
 }
 
+void* SmallBlockPool::allocate_alone(size_t bytes, size_t alignment, Shortage* shortage) {
+  const Entry entry(*this);
+  if (entry.cache() == nullptr) {
+    *shortage = Shortage::kSystem;
+    return nullptr;
+  }
+  void* pointer = take_run(entry.cache(), bytes, alignment, shortage);
+  if (pointer != nullptr) entry.cache()->change.allocated(bytes);
+  return pointer;
+}
+
 FreeResult SmallBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
   const Entry entry(*this);
   ThreadCache* cache = entry.cache();

@@ -34,6 +34,8 @@ class SmallBlockPool final : private CacheOwner {
   // there is no memory; then
   // `*shortage` says why.
   void* allocate(size_t bytes, size_t alignment, Shortage* shortage);
+  // Where no slab fits: the block is a run of its own, whatever its size.
+  void* allocate_alone(size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult deallocate(void* pointer, size_t bytes, size_t alignment);
 
   // The common case of the same at the alignment that every block has, without a lock or a call: nullptr and
@@ -131,7 +133,9 @@ class SmallBlockPool final : private CacheOwner {
   void collect_from(ThreadCache* cache, Slab& slab);
 
   // Runs.
-  RunKind kind_of(size_t bytes) const { return bytes < threshold_ ? RunKind::kSmall : RunKind::kLarge; }
+  RunKind kind_of(size_t bytes) const {
+    return bytes < threshold_ || bytes <= kMaxClassBytes ? RunKind::kSmall : RunKind::kLarge;
+  }
   void* take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes, size_t alignment);
   void take_more(const PageHeap::Lock& lock, ThreadCache* cache, const Run& run);

@@ -18,6 +18,7 @@
 
 #include "lobit/memory/block_counts.h"
 #include "lobit/memory/page_heap.h"
+#include "lobit/memory/relaxed.h"
 #include "lobit/memory/size_class.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -41,13 +42,13 @@ struct ThreadCache;
 // set bits in `returned` and put the slab in the owner's queue.
 struct alignas(64) Slab {
   // All that a free looks at.
-  std::byte* start;
-  std::atomic<ClassBin*> bin;  // of the owner; nullptr: the record is unused
-  uint32_t reciprocal;         // of block_bytes: is_start_of_block()
+  Relaxed<std::byte*> start;
+  std::atomic<ClassBin*> bin;    // of the owner; nullptr: the record is unused
+  Relaxed<uint32_t> reciprocal;  // of block_bytes: is_start_of_block()
 
   uint32_t block_bytes;
   std::atomic<ThreadCache*> owner;  // nullptr: the record is unused
-  uint8_t size_class;
+  Relaxed<uint8_t> size_class;
   bool listed;
   RunId run;
   SlabId id;
