@@ -99,6 +99,19 @@ struct HybridMemoryPool::State {
   bool is_cached(size_t bytes, size_t alignment) const {
     return is_small(bytes) || SmallBlockPool::fits_cached_run(bytes, alignment);
   }
+  // Runs from the thread's cache, and the large one that was freed last. For any arguments; nullptr and false
+  // when it is not that.
+  [[gnu::always_inline]] void* take_ready(size_t bytes, size_t alignment) const {
+    if (bytes <= detail::kMaxCachedRunBytes) return small->allocate_run_fast(bytes, alignment);
+    return bytes >= options.small_block_threshold && small->has_told()
+               ? large->allocate_fast(bytes, alignment)
+               : nullptr;
+  }
+  [[gnu::always_inline]] bool give_ready(void* pointer, size_t bytes, size_t alignment) const {
+    if (bytes <= detail::kMaxCachedRunBytes) return small->deallocate_run_fast(pointer, bytes, alignment);
+    return bytes >= options.small_block_threshold && small->has_told() &&
+           large->deallocate(pointer, bytes, alignment) == FreeResult::kFreed;
+  }
   // For a valid request. A large block is counted after what this thread did with small ones, so that the
   // peak of one thread's work is exact.
   void* take(size_t bytes, size_t alignment, Shortage* shortage) const {
@@ -168,19 +181,19 @@ const MemoryPoolOptions& HybridMemoryPool::options() const {
   return state_->options;
 }
 
-// The common case first, then the thread's cached runs, then everything else. Each step takes the same
+// The common case first, then runs that are ready, then everything else. Each step takes the same
 // arguments in the same places and ends in the next, so that those before the last need no stack.
 void* HybridMemoryPool::try_allocate(size_t bytes, size_t alignment) {
   if (alignment != kDefaultAlignment) [[unlikely]]
-    return try_allocate_run(bytes, alignment);
+    return try_allocate_ready(bytes, alignment);
   void* pointer = small_->allocate_fast(bytes);
   if (pointer == nullptr) [[unlikely]]
-    return try_allocate_run(bytes, kDefaultAlignment);
+    return try_allocate_ready(bytes, kDefaultAlignment);
   return pointer;
 }
 
-void* HybridMemoryPool::try_allocate_run(size_t bytes, size_t alignment) {
-  void* pointer = small_->allocate_run_fast(bytes, alignment);
+void* HybridMemoryPool::try_allocate_ready(size_t bytes, size_t alignment) {
+  void* pointer = state_->take_ready(bytes, alignment);
   if (pointer == nullptr) [[unlikely]]
     return try_allocate_slowly(bytes, alignment);
   return pointer;
@@ -195,14 +208,14 @@ void* HybridMemoryPool::try_allocate_slowly(size_t bytes, size_t alignment) {
 
 bool HybridMemoryPool::try_deallocate(void* pointer, size_t bytes, size_t alignment) {
   if (alignment != kDefaultAlignment) [[unlikely]]
-    return try_deallocate_run(pointer, bytes, alignment);
+    return try_deallocate_ready(pointer, bytes, alignment);
   if (!small_->deallocate_fast(pointer, bytes)) [[unlikely]]
-    return try_deallocate_run(pointer, bytes, kDefaultAlignment);
+    return try_deallocate_ready(pointer, bytes, kDefaultAlignment);
   return true;
 }
 
-bool HybridMemoryPool::try_deallocate_run(void* pointer, size_t bytes, size_t alignment) {
-  if (!small_->deallocate_run_fast(pointer, bytes, alignment)) [[unlikely]]
+bool HybridMemoryPool::try_deallocate_ready(void* pointer, size_t bytes, size_t alignment) {
+  if (!state_->give_ready(pointer, bytes, alignment)) [[unlikely]]
     return try_deallocate_slowly(pointer, bytes, alignment);
   return true;
 }
@@ -214,12 +227,12 @@ bool HybridMemoryPool::try_deallocate_slowly(void* pointer, size_t bytes, size_t
 Result<void*> HybridMemoryPool::do_allocate(size_t bytes, size_t alignment, Stream /*stream*/) {
   void* pointer = alignment == kDefaultAlignment ? small_->allocate_fast(bytes) : nullptr;
   if (pointer == nullptr) [[unlikely]]
-    return allocate_run(bytes, alignment);
+    return allocate_ready(bytes, alignment);
   return pointer;
 }
 
-Result<void*> HybridMemoryPool::allocate_run(size_t bytes, size_t alignment) {
-  void* pointer = small_->allocate_run_fast(bytes, alignment);
+Result<void*> HybridMemoryPool::allocate_ready(size_t bytes, size_t alignment) {
+  void* pointer = state_->take_ready(bytes, alignment);
   if (pointer == nullptr) [[unlikely]]
     return allocate_slowly(bytes, alignment);
   return pointer;
@@ -227,13 +240,13 @@ Result<void*> HybridMemoryPool::allocate_run(size_t bytes, size_t alignment) {
 
 Status HybridMemoryPool::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream /*stream*/) {
   if (alignment != kDefaultAlignment || !small_->deallocate_fast(pointer, bytes)) [[unlikely]]
-    return deallocate_run(pointer, bytes, alignment);
+    return deallocate_ready(pointer, bytes, alignment);
   Status freed;  // `return {}` would clear the room for an error first
   return freed;
 }
 
-Status HybridMemoryPool::deallocate_run(void* pointer, size_t bytes, size_t alignment) {
-  if (!small_->deallocate_run_fast(pointer, bytes, alignment)) [[unlikely]]
+Status HybridMemoryPool::deallocate_ready(void* pointer, size_t bytes, size_t alignment) {
+  if (!state_->give_ready(pointer, bytes, alignment)) [[unlikely]]
     return deallocate_slowly(pointer, bytes, alignment);
   Status freed;
   return freed;

@@ -114,12 +114,12 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
   size_t do_trim() override;
   MemoryUsage do_usage() const override;
 
-  void* try_allocate_run(size_t bytes, size_t alignment);
-  bool try_deallocate_run(void* pointer, size_t bytes, size_t alignment);
+  void* try_allocate_ready(size_t bytes, size_t alignment);
+  bool try_deallocate_ready(void* pointer, size_t bytes, size_t alignment);
   void* try_allocate_slowly(size_t bytes, size_t alignment);
   bool try_deallocate_slowly(void* pointer, size_t bytes, size_t alignment);
-  Result<void*> allocate_run(size_t bytes, size_t alignment);
-  Status deallocate_run(void* pointer, size_t bytes, size_t alignment);
+  Result<void*> allocate_ready(size_t bytes, size_t alignment);
+  Status deallocate_ready(void* pointer, size_t bytes, size_t alignment);
   Result<void*> allocate_slowly(size_t bytes, size_t alignment);
   Status deallocate_slowly(void* pointer, size_t bytes, size_t alignment);
 

@@ -10,30 +10,19 @@ void* LargeBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
     *shortage = Shortage::kAddressSpace;
     return nullptr;
   }
-  const auto pages = static_cast<uint32_t>(wanted);
   const auto aligned = static_cast<uint32_t>(std::max<size_t>(1, alignment / kPageBytes));
-  RunId id = aligned == 1 ? heap_.take_kept(pages) : 0;
+  const PageHeap::Lock lock = heap_.lock();
+  const RunId id = heap_.take(lock, static_cast<uint32_t>(wanted), aligned, RunKind::kLarge);
   if (id == 0) {
-    const PageHeap::Lock lock = heap_.lock();
-    id = heap_.take(lock, pages, aligned, RunKind::kLarge);
-    if (id == 0) {
-      *shortage = heap_.shortage();
-      return nullptr;
-    }
+    *shortage = heap_.shortage();
+    return nullptr;
   }
   counts_.add_large(static_cast<int64_t>(bytes));
   return heap_.begin_block(id, bytes, alignment, nullptr);
 }
 
-FreeResult LargeBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
-  const size_t page = heap_.page_of(pointer);
-  if (heap_.slab_at(page) != 0) return FreeResult::kWrongSize;
-  const RunId id = heap_.run_at(page);
-  const FreeResult result = heap_.end_block(id, pointer, bytes, alignment, nullptr);
-  if (result != FreeResult::kFreed) return result;
-  counts_.add_large(-static_cast<int64_t>(bytes));
-  if (!heap_.keep(id)) heap_.keep_instead(heap_.lock(), id);
-  return FreeResult::kFreed;
+void LargeBlockPool::keep_instead(RunId id) {
+  heap_.keep_instead(heap_.lock(), id);
 }
 
 }  // namespace lobit::detail

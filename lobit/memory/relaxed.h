@@ -11,7 +11,7 @@ class Relaxed {
  public:
   operator T() const {
     return value_.load(std::memory_order_relaxed);
-  }                       // NOLINT(google-explicit-constructor)
+  }  // NOLINT(google-explicit-constructor)
   T operator=(T value) {  // NOLINT(misc-unconventional-assign-operator): as std::atomic's
     value_.store(value, std::memory_order_relaxed);
     return value;

@@ -26,8 +26,8 @@ class SmallBlockPool final : private CacheOwner {
 
   // Whether a block of any `bytes` and `alignment` is a run that caches keep.
   static bool fits_cached_run(size_t bytes, size_t alignment) {
-    return bytes - kMaxClassBytes - 1 < kMaxCachedRunPages * kPageBytes - kMaxClassBytes &&
-           alignment - 1 < kPageBytes && (alignment & (alignment - 1)) == 0;
+    return bytes - kMaxClassBytes - 1 < kMaxCachedRunBytes - kMaxClassBytes && alignment - 1 < kPageBytes &&
+           (alignment & (alignment - 1)) == 0;
   }
 
   // `bytes` >= 1 below the threshold or a run that caches keep, `alignment` a power of two. nullptr when
@@ -59,6 +59,8 @@ class SmallBlockPool final : private CacheOwner {
 
   // Tells the counts what the calling thread's cache has not told yet.
   void publish_own();
+  // False when there may be something to tell. Without a lock or a call.
+  bool has_told() const;
 
   // Makes the counts exact: all caches tell what they have not told yet. Returns the bytes of live blocks, as
   // rounded.
@@ -214,6 +216,14 @@ class SmallBlockPool final : private CacheOwner {
   ref->pointer = static_cast<std::byte*>(pointer);
   ref->asked = &asked;
   return true;
+}
+
+inline bool SmallBlockPool::has_told() const {
+  const LocalEntry& entry = local_entry();
+  if (!is_own(entry)) return false;
+  const bool told = entry.cache->enter() && !entry.cache->change.any();
+  entry.cache->leave();
+  return told;
 }
 
 inline uint32_t pages_of(size_t bytes) {

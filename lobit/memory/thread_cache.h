@@ -96,6 +96,7 @@ inline constexpr auto kBinOffsets = make_bin_offsets();
 
 // Whole runs of 9 to 256 pages, for blocks between kMaxClassBytes and 1 MiB.
 inline constexpr uint32_t kMaxCachedRunPages = 256;
+inline constexpr size_t kMaxCachedRunBytes = kMaxCachedRunPages * kPageBytes;
 inline constexpr uint32_t kMaxCachedRunsPages = 512;  // of one thread
 struct RunBin {
   uint32_t count;
