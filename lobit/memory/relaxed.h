@@ -9,10 +9,10 @@ namespace lobit::detail {
 template <typename T>
 class Relaxed {
  public:
-  operator T() const {
-    return value_.load(std::memory_order_relaxed);
-  }  // NOLINT(google-explicit-constructor)
-  T operator=(T value) {  // NOLINT(misc-unconventional-assign-operator): as std::atomic's
+  // NOLINTNEXTLINE(google-explicit-constructor): it stands where a T stood
+  operator T() const { return value_.load(std::memory_order_relaxed); }
+  // NOLINTNEXTLINE(misc-unconventional-assign-operator): as std::atomic's
+  T operator=(T value) {
     value_.store(value, std::memory_order_relaxed);
     return value;
   }
