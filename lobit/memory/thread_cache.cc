@@ -23,6 +23,10 @@ bool has_barrier() {
   return kHas;
 }
 
+// At the start of the program: the system takes some ten milliseconds for it once there are threads, and the
+// first pool is often made after them.
+[[maybe_unused]] const bool kAsksEarly = has_barrier();
+
 }  // namespace
 
 void ThreadCache::prepare() {
