@@ -31,8 +31,7 @@ class SmallBlockPool final : private CacheOwner {
   }
 
   // `bytes` >= 1 below the threshold or a run that caches keep, `alignment` a power of two. nullptr when
-  // there is no memory; then
-  // `*shortage` says why.
+  // there is no memory; then `*shortage` says why.
   void* allocate(size_t bytes, size_t alignment, Shortage* shortage);
   // Where no slab fits: the block is a run of its own, whatever its size.
   void* allocate_alone(size_t bytes, size_t alignment, Shortage* shortage);
