@@ -107,17 +107,29 @@ TEST(HybridMemoryPool, WhatFitsTheLimitIsServedUnderThreads) {
 
 TEST(HybridMemoryPool, AKeptBlockServesOnlyItsAlignmentAndSize) {
   const auto pool = make_pool();
-  void* const first = pool->allocate(2 * kMiB + 4096).value();
-  void* const second = pool->allocate(2 * kMiB).value();
+  void* const first = pool->allocate(8 * kMiB + 4096).value();
+  void* const second = pool->allocate(8 * kMiB).value();
   ASSERT_NE(reinterpret_cast<uintptr_t>(second) % kMiB, 0u);
-  ASSERT_THAT(pool->deallocate(second, 2 * kMiB), is_ok());
-  void* const aligned = pool->allocate(2 * kMiB, kMiB).value();
+  ASSERT_THAT(pool->deallocate(second, 8 * kMiB), is_ok());
+  void* const aligned = pool->allocate(8 * kMiB, kMiB).value();
   EXPECT_EQ(reinterpret_cast<uintptr_t>(aligned) % kMiB, 0u);
-  ASSERT_THAT(pool->deallocate(aligned, 2 * kMiB, kMiB), is_ok());
-  void* const shorter = pool->allocate(kMiB + 4096).value();
-  EXPECT_EQ(pool->usage().used, 3 * kMiB + 2 * 4096);
-  ASSERT_THAT(pool->deallocate(shorter, kMiB + 4096), is_ok());
-  ASSERT_THAT(pool->deallocate(first, 2 * kMiB + 4096), is_ok());
+  ASSERT_THAT(pool->deallocate(aligned, 8 * kMiB, kMiB), is_ok());
+  void* const shorter = pool->allocate(5 * kMiB).value();
+  EXPECT_EQ(pool->usage().used, 13 * kMiB + 4096);
+  ASSERT_THAT(pool->deallocate(shorter, 5 * kMiB), is_ok());
+  ASSERT_THAT(pool->deallocate(first, 8 * kMiB + 4096), is_ok());
+}
+
+// What a thread keeps is used before the heap grows.
+TEST(HybridMemoryPool, GrowsOnlyWhenThisThreadKeepsNothing) {
+  const auto pool = make_pool({.huge_pages = HugePages::kNever});
+  for (const size_t bytes : {3 * kMiB, kMiB, 4 * kMiB, 8 * kMiB}) {
+    ASSERT_THAT(pool->deallocate(pool->allocate(bytes).value(), bytes), is_ok());
+    EXPECT_LE(pool->usage().committed, std::max(bytes, 4 * kMiB));
+  }
+  ASSERT_THAT(pool->deallocate(pool->allocate(4 * kMiB).value(), 4 * kMiB), is_ok());
+  const Buffer small = Buffer::allocate(*pool, 100).value();
+  EXPECT_EQ(pool->usage().committed, 8 * kMiB);
 }
 
 // Both sides of the threshold have runs of one length in the thread's cache.

@@ -16,6 +16,7 @@
 namespace lobit {
 
 using detail::FreeResult;
+using detail::Growth;
 using detail::IdleTrim;
 using detail::LargeBlockPool;
 using detail::PageHeap;
@@ -120,7 +121,10 @@ struct HybridMemoryPool::State {
     }
     if (is_cached(bytes, alignment)) return small->allocate(bytes, alignment, shortage);
     small->publish_own();
-    return large->allocate(bytes, alignment, shortage);
+    void* pointer = large->allocate(bytes, alignment, Growth::kRefused, shortage);
+    if (pointer != nullptr || *shortage != Shortage::kGrowth) return pointer;
+    small->give_own_runs();
+    return large->allocate(bytes, alignment, Growth::kAllowed, shortage);
   }
   FreeResult give(void* pointer, size_t bytes, size_t alignment) const {
     if (alignment < kDefaultAlignment && small->deallocate_fast(pointer, bytes)) return FreeResult::kFreed;

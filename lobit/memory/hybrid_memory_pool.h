@@ -1,4 +1,4 @@
-// HybridMemoryPool: the general pool of a device. Blocks up to 1 MiB, and all below the threshold, come from
+// HybridMemoryPool: the general pool of a device. Blocks up to 4 MiB, and all below the threshold, come from
 // the calling thread's own cache (no lock, cost independent of the number of blocks), larger ones are runs of
 // pages that split and coalesce. Memory is taken in huge pages where the limit has room for them, kept for
 // reuse, and given back by trim() or when nobody used it for a while. Records lie outside the blocks, so that

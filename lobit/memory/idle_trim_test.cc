@@ -79,7 +79,7 @@ TEST_F(IdleTrimTest, GivesBackWhatNobodyUsedAndThenRests) {
 TEST_F(IdleTrimTest, GivesBackTheRunThatWasFreedLast) {
   LargeBlockPool large(*heap_, counts_);
   Shortage shortage{};
-  void* const block = large.allocate(40 * kMiB, 1, &shortage);
+  void* const block = large.allocate(40 * kMiB, 1, Growth::kAllowed, &shortage);
   pass_periods(3);
   EXPECT_TRUE(clock_.is_thread_at_rest());
   EXPECT_EQ(large.deallocate(block, 40 * kMiB, 1), FreeResult::kFreed);
@@ -154,6 +154,7 @@ TEST_F(IdleTrimTest, EmptiesTheCachesOfThreadsThatRest) {
 }
 
 TEST_F(IdleTrimTest, LeavesTheCacheOfAThreadThatWorks) {
+  free(allocate(100), 100);
   free(allocate(500 * kKiB), 500 * kKiB);
   for (int i = 0; i < 5; ++i) {
     pass_periods(1);

@@ -4,7 +4,7 @@
 
 namespace lobit::detail {
 
-void* LargeBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortage) {
+void* LargeBlockPool::allocate(size_t bytes, size_t alignment, Growth growth, Shortage* shortage) {
   const uint64_t wanted = bytes / kPageBytes + (bytes % kPageBytes != 0);
   if (wanted > UINT32_MAX) {
     *shortage = Shortage::kAddressSpace;
@@ -12,7 +12,7 @@ void* LargeBlockPool::allocate(size_t bytes, size_t alignment, Shortage* shortag
   }
   const auto aligned = static_cast<uint32_t>(std::max<size_t>(1, alignment / kPageBytes));
   const PageHeap::Lock lock = heap_.lock();
-  const RunId id = heap_.take(lock, static_cast<uint32_t>(wanted), aligned, RunKind::kLarge);
+  const RunId id = heap_.take(lock, static_cast<uint32_t>(wanted), aligned, RunKind::kLarge, growth);
   if (id == 0) {
     *shortage = heap_.shortage();
     return nullptr;

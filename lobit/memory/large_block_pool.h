@@ -17,7 +17,7 @@ class LargeBlockPool {
   LargeBlockPool(PageHeap& heap, BlockCounts& counts) : heap_(heap), counts_(counts) {}
 
   // As SmallBlockPool's.
-  void* allocate(size_t bytes, size_t alignment, Shortage* shortage);
+  void* allocate(size_t bytes, size_t alignment, Growth growth, Shortage* shortage);
   // The common case of the same, without a lock or a call: nullptr when it is not that. Takes any `bytes` and
   // `alignment`.
   void* allocate_fast(size_t bytes, size_t alignment);

@@ -183,7 +183,7 @@ void PageHeap::hold(RunKind kind, int64_t pages) {
   held.store(held.load(std::memory_order_relaxed) + static_cast<uint64_t>(pages), std::memory_order_relaxed);
 }
 
-RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind) {
+RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind, Growth growth) {
   LOBIT_DCHECK(pages != 0);
   give_kept(lock);
   shortage_ = Shortage::kPoolLimit;
@@ -200,6 +200,10 @@ RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKi
   if (id == 0 && loose_pages_ != 0) {
     merge_loose();
     id = find(committed_, length);
+  }
+  if (id == 0 && growth == Growth::kRefused) {
+    shortage_ = Shortage::kGrowth;
+    return 0;
   }
   if (id == 0) id = find(uncommitted_, length);
   if (id == 0) id = search(committed_, length);

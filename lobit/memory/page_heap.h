@@ -53,9 +53,13 @@ static_assert(sizeof(Run) == 40);
 // Whether a run was used until it was given back.
 enum class Used : uint8_t { kUntilNow, kLongAgo };
 
+// Whether more may be committed for a run.
+enum class Growth : uint8_t { kRefused, kAllowed };
+
 // Why take() found nothing.
 enum class Shortage : uint8_t {
   kNone,
+  kGrowth,        // nothing that is committed fits, and growth was refused
   kLimit,         // committing it would pass the limit
   kPoolLimit,     // of the small or the large pool
   kAddressSpace,  // no free run is long enough
@@ -91,7 +95,8 @@ class PageHeap {
 
   // A committed run of `pages` that begins at a multiple of `alignment` pages (a power of two), or 0; then
   // shortage() says why.
-  RunId take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind);
+  RunId take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind,
+             Growth growth = Growth::kAllowed);
   void give(const Lock& lock, RunId id, Used used = Used::kUntilNow);
   // A run of just that length that was given a short while ago and lies at hand, or 0.
   RunId take_loose(const Lock& lock, uint32_t pages, RunKind kind);

@@ -79,7 +79,7 @@ void SmallBlockPool::drain_cache(ThreadCache* cache) {
     put_back(bin, 0);
     release_empty(bin);
   }
-  give_cached_runs(cache);
+  if (cache->cached_run_pages != 0) give_cached_runs(heap_.lock(), cache);
 }
 
 uint64_t SmallBlockPool::drain() {
@@ -129,6 +129,12 @@ bool SmallBlockPool::drain_resting() {
 void SmallBlockPool::watch(MaintenanceTask* watcher) {
   const std::lock_guard lock(caches_mutex_);
   watcher_ = watcher;
+}
+
+void SmallBlockPool::give_own_runs() {
+  const Entry entry(*this);
+  ThreadCache* cache = entry.cache();
+  if (cache != nullptr && cache->cached_run_pages != 0) give_cached_runs(heap_.lock(), cache);
 }
 
 // Live blocks of a cache's slabs, as far as they were not freed by others. Runs are counted by held_bytes().

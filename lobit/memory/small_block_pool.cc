@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "lobit/base/check.h"
 
@@ -204,7 +205,7 @@ Slab* SmallBlockPool::new_slab(ThreadCache* cache, size_t class_index, Shortage*
     *shortage = Shortage::kSystem;
     return nullptr;
   }
-  const RunId run = heap_.take(lock, size_class.pages, 1, RunKind::kSlab);
+  const RunId run = take_from_heap(lock, cache, size_class.pages, 1, RunKind::kSlab);
   if (run == 0) {
     *shortage = heap_.shortage();
     return nullptr;
@@ -321,7 +322,7 @@ void* SmallBlockPool::take_run(ThreadCache* cache, size_t bytes, size_t alignmen
   publish_much(cache);
   const auto aligned = static_cast<uint32_t>(std::max<size_t>(1, alignment / kPageBytes));
   const PageHeap::Lock lock = heap_.lock();
-  const RunId id = heap_.take(lock, pages_of(bytes), aligned, kind_of(bytes));
+  const RunId id = take_from_heap(lock, cache, pages_of(bytes), aligned, kind_of(bytes));
   if (id == 0) {
     *shortage = heap_.shortage();
     return nullptr;
@@ -330,14 +331,24 @@ void* SmallBlockPool::take_run(ThreadCache* cache, size_t bytes, size_t alignmen
   return heap_.begin_block(id, bytes, alignment, cache);
 }
 
+// The heap does not grow while the thread keeps runs.
+RunId SmallBlockPool::take_from_heap(const PageHeap::Lock& lock, ThreadCache* cache, uint32_t pages,
+                                     uint32_t alignment, RunKind kind) {
+  if (cache->cached_run_pages != 0) {
+    const RunId id = heap_.take(lock, pages, alignment, kind, Growth::kRefused);
+    if (id != 0 || heap_.shortage() != Shortage::kGrowth) return id;
+    give_cached_runs(lock, cache);
+  }
+  return heap_.take(lock, pages, alignment, kind);
+}
+
 // Others like it that lie at hand, under the same lock.
 void SmallBlockPool::take_more(const PageHeap::Lock& lock, ThreadCache* cache, const Run& run) {
   RunBin& bin = cache->runs[run.pages];
   while (bin.count + 1 < bin.runs.size() && cache->cached_run_pages + run.pages <= kMaxCachedRunsPages) {
     const RunId id = heap_.take_loose(lock, run.pages, run.kind);
     if (id == 0) return;
-    bin.runs[bin.count++] = id;
-    cache->cached_run_pages += run.pages;
+    cache->keep(bin, id, run.pages);
   }
 }
 
@@ -353,22 +364,22 @@ FreeResult SmallBlockPool::free_run(ThreadCache* cache, RunId id, void* pointer,
   }
   // What the thread freed last is worth more than what it freed before: those of its length go, or all.
   RunBin& bin = cache->runs[pages];
-  if (bin.count == 0 && cache->cached_run_pages + pages > kMaxCachedRunsPages) give_cached_runs(cache);
-  if (bin.count != 0) {
+  if (bin.count != 0 || cache->cached_run_pages + pages > kMaxCachedRunsPages) {
     const PageHeap::Lock lock = heap_.lock();
+    if (bin.count == 0) give_cached_runs(lock, cache);
     cache->cached_run_pages -= bin.count * pages;
     while (bin.count != 0) heap_.give(lock, bin.runs[--bin.count]);
   }
-  bin.runs[bin.count++] = id;
-  cache->cached_run_pages += pages;
+  cache->keep(bin, id, pages);
   return FreeResult::kFreed;
 }
 
-void SmallBlockPool::give_cached_runs(ThreadCache* cache) {
-  if (cache->cached_run_pages == 0) return;
-  const PageHeap::Lock lock = heap_.lock();
-  for (RunBin& bin : cache->runs) {
-    while (bin.count != 0) heap_.give(lock, bin.runs[--bin.count], used(*cache));
+void SmallBlockPool::give_cached_runs(const PageHeap::Lock& lock, ThreadCache* cache) {
+  for (size_t word = 0; word < cache->filled_runs.size(); ++word) {
+    for (uint64_t bits = std::exchange(cache->filled_runs[word], 0); bits != 0; bits &= bits - 1) {
+      RunBin& bin = cache->runs[word * 64 + static_cast<size_t>(std::countr_zero(bits))];
+      while (bin.count != 0) heap_.give(lock, bin.runs[--bin.count], used(*cache));
+    }
   }
   cache->cached_run_pages = 0;
 }

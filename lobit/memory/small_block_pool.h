@@ -1,4 +1,4 @@
-// SmallBlockPool: blocks below the pool's threshold, and all up to 1 MiB, from caches that each thread has to
+// SmallBlockPool: blocks below the pool's threshold, and all up to 4 MiB, from caches that each thread has to
 // itself. Up to 32 KiB a block is part of a slab of one size class; above, it is a run of pages of its own,
 // of which a thread keeps a few. The cost of allocating or freeing does not depend on how many blocks there
 // are. All records lie outside the blocks. Any thread may call anything.
@@ -41,7 +41,7 @@ class SmallBlockPool final : private CacheOwner {
   // false when it is not that. They take any `bytes` and any pointer.
   void* allocate_fast(size_t bytes);
   bool deallocate_fast(void* pointer, size_t bytes);
-  // Likewise blocks that are runs of up to 1 MiB, whichever side of the threshold they are on, to and from
+  // Likewise blocks that are runs of up to 4 MiB, whichever side of the threshold they are on, to and from
   // the thread's cache.
   void* allocate_run_fast(size_t bytes, size_t alignment);
   bool deallocate_run_fast(void* pointer, size_t bytes, size_t alignment);
@@ -58,6 +58,8 @@ class SmallBlockPool final : private CacheOwner {
 
   // Tells the counts what the calling thread's cache has not told yet.
   void publish_own();
+  // Gives the runs that the calling thread's cache keeps back to the heap.
+  void give_own_runs();
   // False when there may be something to tell. Without a lock or a call.
   bool has_told() const;
 
@@ -140,7 +142,9 @@ class SmallBlockPool final : private CacheOwner {
   void* take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes, size_t alignment);
   void take_more(const PageHeap::Lock& lock, ThreadCache* cache, const Run& run);
-  void give_cached_runs(ThreadCache* cache);
+  void give_cached_runs(const PageHeap::Lock& lock, ThreadCache* cache);
+  RunId take_from_heap(const PageHeap::Lock& lock, ThreadCache* cache, uint32_t pages, uint32_t alignment,
+                       RunKind kind);
   // When what the cache keeps was used.
   static Used used(const ThreadCache& cache) { return cache.is_resting() ? Used::kLongAgo : Used::kUntilNow; }
 
@@ -267,8 +271,7 @@ inline uint32_t pages_of(size_t bytes) {
     cache->leave();
     return false;
   }
-  bin.runs[bin.count++] = id;
-  cache->cached_run_pages += pages;
+  cache->keep(bin, id, pages);
   cache->change.freed(bytes);
   cache->leave();
   return true;

@@ -94,10 +94,10 @@ constexpr std::array<uint16_t, kClassTable.size()> make_bin_offsets() {
 }
 inline constexpr auto kBinOffsets = make_bin_offsets();
 
-// Whole runs of 9 to 256 pages, for blocks between kMaxClassBytes and 1 MiB.
-inline constexpr uint32_t kMaxCachedRunPages = 256;
+// Whole runs of 9 to 1024 pages, for blocks between kMaxClassBytes and 4 MiB.
+inline constexpr uint32_t kMaxCachedRunPages = 1024;
 inline constexpr size_t kMaxCachedRunBytes = kMaxCachedRunPages * kPageBytes;
-inline constexpr uint32_t kMaxCachedRunsPages = 512;  // of one thread
+inline constexpr uint32_t kMaxCachedRunsPages = 1024;  // of one thread
 struct RunBin {
   uint32_t count;
   std::array<RunId, 3> runs;
@@ -127,6 +127,7 @@ struct alignas(64) ThreadCache {
   uint32_t cached_run_pages;
   int64_t moved_bytes;  // of slab blocks: freed of other threads' slabs (less), collected from them (more)
   PendingReturn pending;
+  std::array<uint64_t, kMaxCachedRunPages / 64 + 1> filled_runs;  // bins that may have some
   std::array<RunBin, kMaxCachedRunPages + 1> runs;
   ThreadCache* next_idle;  // whose thread ended
 
@@ -138,6 +139,12 @@ struct alignas(64) ThreadCache {
   ClassBin& bin_for(size_t bytes) {
     return *reinterpret_cast<ClassBin*>(reinterpret_cast<std::byte*>(classes.data()) +
                                         kBinOffsets[(bytes - 1) / kClassAlignment]);
+  }
+
+  void keep(RunBin& bin, RunId run, uint32_t pages) {
+    bin.runs[bin.count++] = run;
+    filled_runs[pages / 64] |= uint64_t{1} << (pages % 64);
+    cached_run_pages += pages;
   }
 
   // False when the cache is paused or resting, or when the system has no barrier that would let it be paused:
