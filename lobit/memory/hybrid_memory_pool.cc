@@ -93,10 +93,7 @@ struct HybridMemoryPool::State {
   ReclaimerId next_reclaimer = 1;
   std::function<bool(const OutOfMemory&)> failure_handler;
 
-  // Whether it counts against the small pool's limit. Blocks of size classes always do.
-  bool is_small(size_t bytes) const {
-    return bytes < options.small_block_threshold || bytes <= detail::kMaxClassBytes;
-  }
+  bool is_small(size_t bytes) const { return small->kind_of(bytes) == detail::RunKind::kSmall; }
   bool is_cached(size_t bytes, size_t alignment) const {
     return is_small(bytes) || SmallBlockPool::fits_cached_run(bytes, alignment);
   }

@@ -9,7 +9,7 @@
 // by what their caches had not told the pool when the peak was.
 //
 // Any thread may call anything; threads may end before or after the pool. A thread's first call, also one
-// that frees, takes about 64 KiB for its cache and is kOutOfMemory when the system refuses them. Two threads
+// that frees, takes about 76 KB for its cache and is kOutOfMemory when the system refuses them. Two threads
 // that free one block at the very same moment may both succeed when the block is of the cache of one of them;
 // every other misuse is found. Blocks must be freed, or never touched again, before the pool goes. A child
 // process after fork() may not use it.

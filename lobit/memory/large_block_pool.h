@@ -32,7 +32,7 @@ class LargeBlockPool {
 
 [[gnu::always_inline]] inline void* LargeBlockPool::allocate_fast(size_t bytes, size_t alignment) {
   const uint64_t pages = bytes / kPageBytes + (bytes % kPageBytes != 0);
-  if (pages > UINT32_MAX || alignment - 1 >= kPageBytes || (alignment & (alignment - 1)) != 0) return nullptr;
+  if (pages > UINT32_MAX || !has_every_run(alignment)) return nullptr;
   const RunId id = heap_.take_kept(static_cast<uint32_t>(pages));
   if (id == 0) return nullptr;
   counts_.add_large(static_cast<int64_t>(bytes));

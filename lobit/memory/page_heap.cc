@@ -311,6 +311,12 @@ void PageHeap::merge_loose() {
   loose_pages_ = 0;
 }
 
+// What waits for its own length becomes free like the rest.
+void PageHeap::gather(const Lock& lock) {
+  give_kept(lock);
+  merge_loose();
+}
+
 void PageHeap::give_merged(RunId id) {
   Run& run = runs_[id];
   run.prefix = run.pages;
@@ -395,16 +401,14 @@ uint64_t PageHeap::discard_free(uint64_t wanted, uint64_t most) {
 }
 
 uint64_t PageHeap::trim(const Lock& lock) {
-  give_kept(lock);
-  merge_loose();
+  gather(lock);
   const uint64_t committed = commits_.committed();
   if (committed <= options_.keep) return 0;
   return discard_free(committed - options_.keep, committed - options_.keep);
 }
 
 PageHeap::Round PageHeap::discard_untouched(const Lock& lock) {
-  give_kept(lock);
-  merge_loose();
+  gather(lock);
   uint64_t freed = 0;
   for (uint32_t bin = unfinished_bins_; bin-- > 0;) {
     for (Bins* bins : {&committed_, &uncommitted_}) {
@@ -444,8 +448,7 @@ uint64_t PageHeap::discard_untouched_of(RunId id, uint64_t most) {
 }
 
 uint32_t PageHeap::largest_free(const Lock& lock) {
-  give_kept(lock);
-  merge_loose();
+  gather(lock);
   uint32_t largest = 0;
   for (const Bins* bins : {&committed_, &uncommitted_}) {
     for (uint32_t bin = kBins; bin-- > 0;) {
@@ -460,8 +463,7 @@ uint32_t PageHeap::largest_free(const Lock& lock) {
 }
 
 PageHeap::FreeCommitted PageHeap::free_committed(const Lock& lock) {
-  give_kept(lock);
-  merge_loose();
+  gather(lock);
   FreeCommitted result;
   for (const Bins* bins : {&committed_, &uncommitted_}) {
     for (const RunId head : bins->heads) {

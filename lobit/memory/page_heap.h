@@ -84,6 +84,11 @@ struct PageHeapOptions {
   bool huge_pages = true;            // where the limit has room for them
 };
 
+// Whether it is an alignment, and one that every run has.
+inline bool has_every_run(size_t alignment) {
+  return alignment - 1 < kPageBytes && (alignment & (alignment - 1)) == 0;
+}
+
 class PageHeap {
  public:
   using Lock = std::unique_lock<SpinMutex>;
@@ -237,6 +242,7 @@ class PageHeap {
   Bins& bins_of(const Run& run) { return run.prefix == run.pages ? committed_ : uncommitted_; }
   bool keep_loose(RunId id);
   void merge_loose();
+  void gather(const Lock& lock);
   void give_merged(RunId id);
   void insert(RunId id);
   void remove(RunId id);

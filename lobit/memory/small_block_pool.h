@@ -24,10 +24,13 @@ class SmallBlockPool final : private CacheOwner {
                                                         BlockCounts& counts, size_t threshold);
   ~SmallBlockPool() override;
 
+  // Which pool's limit a block counts against. Blocks of size classes always count as small.
+  RunKind kind_of(size_t bytes) const {
+    return bytes < threshold_ || bytes <= kMaxClassBytes ? RunKind::kSmall : RunKind::kLarge;
+  }
   // Whether a block of any `bytes` and `alignment` is a run that caches keep.
   static bool fits_cached_run(size_t bytes, size_t alignment) {
-    return bytes - kMaxClassBytes - 1 < kMaxCachedRunBytes - kMaxClassBytes && alignment - 1 < kPageBytes &&
-           (alignment & (alignment - 1)) == 0;
+    return bytes - kMaxClassBytes - 1 < kMaxCachedRunBytes - kMaxClassBytes && has_every_run(alignment);
   }
 
   // `bytes` >= 1 below the threshold or a run that caches keep, `alignment` a power of two. nullptr when
@@ -136,9 +139,6 @@ class SmallBlockPool final : private CacheOwner {
   void collect_from(ThreadCache* cache, Slab& slab);
 
   // Runs.
-  RunKind kind_of(size_t bytes) const {
-    return bytes < threshold_ || bytes <= kMaxClassBytes ? RunKind::kSmall : RunKind::kLarge;
-  }
   void* take_run(ThreadCache* cache, size_t bytes, size_t alignment, Shortage* shortage);
   FreeResult free_run(ThreadCache* cache, RunId id, void* pointer, size_t bytes, size_t alignment);
   void take_more(const PageHeap::Lock& lock, ThreadCache* cache, const Run& run);
