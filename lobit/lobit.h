@@ -6,6 +6,7 @@
 #include "lobit/base/result.h"
 #include "lobit/base/stack_frame.h"
 #include "lobit/base/thread_pool.h"
+#include "lobit/base/time_budget.h"
 #include "lobit/convert/compare.h"
 #include "lobit/convert/execute.h"
 #include "lobit/convert/plan.h"

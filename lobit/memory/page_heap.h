@@ -90,6 +90,8 @@ inline bool has_every_run(size_t alignment) {
 }
 
 class PageHeap {
+  static constexpr uint32_t kBins = 256;
+
  public:
   using Lock = std::unique_lock<SpinMutex>;
 
@@ -102,6 +104,8 @@ class PageHeap {
   // shortage() says why.
   RunId take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind,
              Growth growth = Growth::kAllowed);
+  // The same as far as it begins below page `below` and needs nothing to be committed.
+  RunId take_below(const Lock& lock, size_t below, uint32_t pages, uint32_t alignment, RunKind kind);
   void give(const Lock& lock, RunId id, Used used = Used::kUntilNow);
   // A run of just that length that was given a short while ago and lies at hand, or 0.
   RunId take_loose(const Lock& lock, uint32_t pages, RunKind kind);
@@ -145,6 +149,13 @@ class PageHeap {
 
   // Gives back committed pages of free runs, at most down to `keep`; returns by how much committed() fell.
   uint64_t trim(const Lock& lock);
+  // The same a part at a time, so that nobody waits long for the lock. A round that is over has been through
+  // all that was free when it began.
+  struct TrimRound {
+    uint32_t bins = kBins;  // still to be gone through
+    bool is_over() const { return bins == 0; }
+  };
+  uint64_t trim_part(const Lock& lock, TrimRound& round);
 
   // A round of trimming for idle memory: gives back, at most down to `keep`, what free runs have of units
   // that nobody committed or freed into since the round before.
@@ -219,7 +230,6 @@ class PageHeap {
   void set_slab(const Lock& lock, RunId id, uint32_t slab);
 
  private:
-  static constexpr uint32_t kBins = 256;
   static constexpr uint32_t kMostLooseRun = 256;    // pages
   static constexpr uint32_t kMostLoosePages = 512;  // of all
 

@@ -38,6 +38,10 @@ class SmallBlockPool final : private ThreadStates<ThreadCache> {
   void* allocate(size_t bytes, size_t alignment, Shortage* shortage);
   // Where no slab fits: the block is a run of its own, whatever its size.
   void* allocate_alone(size_t bytes, size_t alignment, Shortage* shortage);
+  // A run that begins below `block` and needs nothing to be committed, or nullptr. For what lies in no slab.
+  void* allocate_below(const void* block, size_t bytes, size_t alignment);
+  // Whether a block of that size and alignment lies in a slab; both are valid.
+  static bool fits_slab(size_t bytes, size_t alignment);
   FreeResult deallocate(void* pointer, size_t bytes, size_t alignment);
 
   // The common case of the same at the alignment that every block has, without a lock or a call: nullptr and
