@@ -2,6 +2,7 @@
 #pragma once
 
 #include "lobit/base/bytes.h"
+#include "lobit/base/call_stack.h"
 #include "lobit/base/progress.h"
 #include "lobit/base/result.h"
 #include "lobit/base/stack_frame.h"
