@@ -337,6 +337,10 @@ MemoryUsage HybridMemoryPool::do_usage() const {
   return usage;
 }
 
+uint64_t HybridMemoryPool::held_bytes() const {
+  return state_->heap->held_bytes();
+}
+
 uint64_t HybridMemoryPool::metadata_bytes() const {
   const uint64_t small = state_->small->metadata_bytes();
   return small + state_->heap->metadata_bytes(state_->heap->lock());

@@ -102,6 +102,9 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
   // `handler` returns whether it is worth trying again. An empty one removes it.
   void set_failure_handler(std::function<bool(const OutOfMemory&)> handler);
 
+  // Bytes of pages that live blocks and threads' caches hold, which is what counts against the limit when no
+  // free page is left. Some loads that stop nobody; what others do meanwhile may be in it or not.
+  uint64_t held_bytes() const;
   // The bytes of the pool's own records.
   uint64_t metadata_bytes() const;
   // The longest block that could be allocated without growing the pool beyond its limit, but for small rests

@@ -7,6 +7,7 @@
 // asked without it about any page; what they say of a run stands still while the caller has that run.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -142,6 +143,13 @@ class PageHeap {
   // Bytes of runs taken for that, a kept one included.
   uint64_t held_bytes(RunKind kind) const {
     return held_pages_[static_cast<size_t>(kind)].load(std::memory_order_relaxed) * kPageBytes;
+  }
+  // Of all kinds together, without a kept one.
+  uint64_t held_bytes() const {
+    const uint64_t kept = static_cast<uint32_t>(kept_.load(std::memory_order_relaxed)) * kPageBytes;
+    const uint64_t held =
+        held_bytes(RunKind::kSlab) + held_bytes(RunKind::kSmall) + held_bytes(RunKind::kLarge);
+    return held - std::min(held, kept);  // they may change between the loads
   }
 
   // Commits and touches the whole pages of so many bytes for small and large runs, so that they are at hand.
