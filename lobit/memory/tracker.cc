@@ -77,6 +77,7 @@ Tracker::~Tracker() {
 
 void Tracker::forget() {
   records_.clear();
+  has_records_.store(false, std::memory_order_relaxed);
   const MemoryUsage usage = upstream_.usage();
   const std::lock_guard lock(mutex_);
   take_over_all();
@@ -113,10 +114,7 @@ void Tracker::begin(int64_t live, int64_t blocks) {
 
 // ---- Threads.
 
-Tracker::Entry::Entry(Tracker& tracker) : tracker_(tracker), tracks_(tracker.local()) {
-  if (tracks_ != nullptr) [[likely]]
-    return;
-  tracks_ = tracker.find_own();
+Tracker::Entry::Entry(Tracker& tracker) : tracker_(tracker), tracks_(tracker.find_own()) {
   if (tracks_ == nullptr) tracks_ = tracker.new_tracks();
   if (tracks_ != nullptr) borrowed_ = !tracker.adopt(tracks_);
 }
@@ -151,64 +149,105 @@ void Tracker::retire(ThreadTracks* tracks) {
   idle_ = tracks;
 }
 
-// ---- Calls.
+// ---- Calls. Each level does its own and no more: at kBasic a pair adds some twenty instructions.
 
 Result<void*> Tracker::allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream) {
-  const Entry entry(*this);
-  ThreadTracks* const tracks = entry.tracks();
-  if (tracks == nullptr) return upstream_.allocate(bytes, alignment, stream);
-
-  const bool is_timed = level >= TrackingLevel::kStandard && tracks->calls++ % kTimedCalls == 0;
-  const uint64_t start = is_timed ? now_ns() : 0;
+  ThreadTracks* const tracks = local();
+  if (tracks == nullptr) [[unlikely]]
+    return allocate_first(level, bytes, alignment, stream);
+  if (level >= TrackingLevel::kStandard) return allocate_known(level, *tracks, bytes, alignment, stream);
   Result<void*> block = upstream_.allocate(bytes, alignment, stream);
-  if (is_timed) allocate_latency_.add(now_ns() - start);
   if (!block) [[unlikely]] {
     tracks->count(kRefusedAllocations);
-    return fail(with_holders(level, std::move(block).error()));
+    return block;
   }
-  tracks->count(kAllocations);
-  tracks->count(kAllocatedBytes, bytes);
-  if (level >= TrackingLevel::kStandard) {
-    tracks->count(kSizes + doubling_of(bytes));
-    if (wants_record(level, *tracks, bytes)) add_record(level, *tracks, *block, bytes);
-  }
-  if (tracks->untold() > tracks->much) tell(level, *tracks);
+  tracks->allocated(bytes);
+  if (tracks->untold() > tracks->much) [[unlikely]]
+    tell(level, *tracks);
   return block;
 }
 
 Status Tracker::deallocate(TrackingLevel level, void* pointer, size_t bytes, size_t alignment,
                            Stream stream) {
-  const Entry entry(*this);
-  ThreadTracks* const tracks = entry.tracks();
-  if (tracks == nullptr) {
-    static_cast<void>(records_.remove(pointer));
-    return upstream_.deallocate(pointer, bytes, alignment, stream);
-  }
+  ThreadTracks* const tracks = local();
+  if (tracks == nullptr) [[unlikely]]
+    return deallocate_first(level, pointer, bytes, alignment, stream);
   // Before the peak is passed on the way down.
-  if (tracks->untold() > tracks->room) tell(level, *tracks);
+  if (tracks->untold() > tracks->room) [[unlikely]]
+    tell(level, *tracks);
+  if (level >= TrackingLevel::kStandard || has_records_.load(std::memory_order_relaxed)) {
+    return deallocate_known(level, *tracks, pointer, bytes, alignment, stream);
+  }
+  Status freed = upstream_.deallocate(pointer, bytes, alignment, stream);
+  if (!freed) [[unlikely]] {
+    tracks->count(kRefusedDeallocations);
+    return freed;
+  }
+  tracks->freed(bytes);
+  if (tracks->untold() < -tracks->much) [[unlikely]]
+    tell(level, *tracks);
+  return freed;
+}
 
+// The same at other levels.
+Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes,
+                                      size_t alignment, Stream stream) {
+  const bool is_timed = tracks.calls++ % kTimedCalls == 0;
+  const uint64_t start = is_timed ? now_ns() : 0;
+  Result<void*> block = upstream_.allocate(bytes, alignment, stream);
+  if (is_timed) allocate_latency_.add(now_ns() - start);
+  if (!block) [[unlikely]] {
+    tracks.count(kRefusedAllocations);
+    return fail(with_holders(level, std::move(block).error()));
+  }
+  tracks.allocated(bytes);
+  tracks.count(kSizes + doubling_of(bytes));
+  if (wants_record(level, tracks, bytes)) add_record(level, tracks, *block, bytes);
+  if (tracks.untold() > tracks.much) tell(level, tracks);
+  return block;
+}
+
+Status Tracker::deallocate_known(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
+                                 size_t alignment, Stream stream) {
   std::optional<BlockRecord> record;
-  if (level == TrackingLevel::kDetailed || records_.may_have(pointer)) record = records_.remove(pointer);
-  const bool is_timed = level >= TrackingLevel::kStandard && tracks->calls++ % kTimedCalls == 0;
+  if (records_.may_have(pointer)) record = records_.remove(pointer);
+  const bool is_timed = level >= TrackingLevel::kStandard && tracks.calls++ % kTimedCalls == 0;
   const uint64_t start = is_timed ? now_ns() : 0;
   Status freed = upstream_.deallocate(pointer, bytes, alignment, stream);
   if (is_timed) free_latency_.add(now_ns() - start);
   if (!freed) [[unlikely]] {
-    tracks->count(kRefusedDeallocations);
+    tracks.count(kRefusedDeallocations);
     if (record) restore(*record);
     return freed;
   }
-  tracks->count(kDeallocations);
-  tracks->count(kFreedBytes, bytes);
-  if (record) end_record(level, *tracks, *record);
-  if (tracks->untold() < -tracks->much) tell(level, *tracks);
+  tracks.freed(bytes);
+  if (record) end_record(level, tracks, *record);
+  if (tracks.untold() < -tracks.much) tell(level, tracks);
   return freed;
+}
+
+// A thread's first call, and every one of a thread that is ending. Without room for its counts, it is not
+// counted.
+Result<void*> Tracker::allocate_first(TrackingLevel level, size_t bytes, size_t alignment, Stream stream) {
+  const Entry entry(*this);
+  if (entry.tracks() == nullptr) return upstream_.allocate(bytes, alignment, stream);
+  return allocate_known(level, *entry.tracks(), bytes, alignment, stream);
+}
+
+Status Tracker::deallocate_first(TrackingLevel level, void* pointer, size_t bytes, size_t alignment,
+                                 Stream stream) {
+  const Entry entry(*this);
+  if (entry.tracks() != nullptr) {
+    return deallocate_known(level, *entry.tracks(), pointer, bytes, alignment, stream);
+  }
+  static_cast<void>(records_.remove(pointer));
+  return upstream_.deallocate(pointer, bytes, alignment, stream);
 }
 
 // ---- Records.
 
 bool Tracker::wants_record(TrackingLevel level, ThreadTracks& tracks, size_t bytes) const {
-  if (level == TrackingLevel::kDetailed) return true;
+  if (level != TrackingLevel::kStandard) return level == TrackingLevel::kDetailed;
   tracks.until_sample -= static_cast<int64_t>(std::min<uint64_t>(bytes, uint64_t{1} << 60));
   if (tracks.until_sample > 0) [[likely]]
     return false;
@@ -225,6 +264,7 @@ void Tracker::add_record(TrackingLevel level, ThreadTracks& tracks, void* pointe
       .thread = tracks.thread,
       .tag = current_memory_tag(),
       .is_sampled = level != TrackingLevel::kDetailed};
+  has_records_.store(true, std::memory_order_relaxed);
   bool is_kept = false;
   // One of a block that was freed past this resource, or at kNone.
   const std::optional<BlockRecord> stale = records_.add(record, &is_kept);

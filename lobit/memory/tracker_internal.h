@@ -97,7 +97,7 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
     uint64_t blocks;
   };
 
-  // The calling thread's tracks while a call lasts; nullptr when there is no room for them.
+  // Tracks for a thread without, while a call lasts; nullptr when there is no room for them.
   class Entry {
    public:
     explicit Entry(Tracker& tracker);
@@ -119,6 +119,13 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   bool scans() const { return options_.leaks.interval.count() > 0 && options_.leaks.report; }
   NextTurn take_turn() override;
   void tell_user(const LeakReport& report) const;
+
+  Result<void*> allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes, size_t alignment,
+                               Stream stream);
+  Status deallocate_known(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
+                          size_t alignment, Stream stream);
+  Result<void*> allocate_first(TrackingLevel level, size_t bytes, size_t alignment, Stream stream);
+  Status deallocate_first(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream);
 
   bool wants_record(TrackingLevel level, ThreadTracks& tracks, size_t bytes) const;
   void add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes);
@@ -157,6 +164,7 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   MaintenanceThread& thread_;
   const std::chrono::steady_clock::time_point start_;
   BlockRecords records_;
+  std::atomic<bool> has_records_{false};  // since the last forget()
 
   SpinMutex mutex_;  // not held while the resource below or the user is called
   std::vector<std::unique_ptr<ThreadTracks>> threads_;

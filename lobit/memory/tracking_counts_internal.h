@@ -55,6 +55,14 @@ struct alignas(64) ThreadTracks {
   ThreadTracks* next_idle;
 
   void count(size_t which, uint64_t amount = 1) { counts[which] = counts[which] + amount; }
+  void allocated(uint64_t bytes) {
+    count(kAllocations);
+    count(kAllocatedBytes, bytes);
+  }
+  void freed(uint64_t bytes) {
+    count(kDeallocations);
+    count(kFreedBytes, bytes);
+  }
   void hold(MemoryTag tag, int64_t bytes) {
     Relaxed<int64_t>& live = live_by_tag[static_cast<size_t>(tag)];
     live = live + bytes;
