@@ -57,8 +57,9 @@ struct PressureOptions {
   // short, and there is no thread. At most a day.
   std::chrono::milliseconds interval{100};
   PressureWatch container = PressureWatch::kOn;
-  // Stalls are judged by the last second: where at least one task stood still for 2, 7 or 20 hundredths of it
-  // the level is low, medium or high, where all did for 10 hundredths it is critical.
+  // Stalls, of the process's control group or else of the system, are judged by the last second: where at
+  // least one task stood still for 2, 7 or 20 hundredths of it the level is low, medium or high, where all
+  // did for 10 hundredths it is critical.
   PressureWatch stalls = PressureWatch::kOn;
   std::filesystem::path root = "/";  // where procfs and control groups are mounted; another one is for tests
 };

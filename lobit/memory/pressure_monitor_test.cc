@@ -292,13 +292,33 @@ TEST(PressureMonitor, EveryShortageIsTold) {
   const auto pool = make_pool();
   const auto monitor = make_monitor();
   ASSERT_THAT(monitor->watch(*pool), is_ok());
+  const Buffer some = Buffer::allocate(*pool, 10'000'000).value();
   Told told(*monitor);
-  EXPECT_THAT(pool->allocate(200'000'000), fails_with(ErrorCode::kLimit));
+  EXPECT_THAT(pool->allocate(95'000'000), fails_with(ErrorCode::kLimit));
   EXPECT_EQ(told.take(), Levels{kCritical});
-  EXPECT_THAT(pool->allocate(200'000'000), fails_with(ErrorCode::kLimit));
+  EXPECT_THAT(pool->allocate(95'000'000), fails_with(ErrorCode::kLimit));
   EXPECT_EQ(told.take(), (Levels{kNone, kCritical})) << "the first was over";
-  EXPECT_THAT(pool->allocate(SIZE_MAX), fails_with(ErrorCode::kLimit));
-  EXPECT_EQ(told.changes().back().cause.used, UINT64_MAX);
+}
+
+TEST(PressureMonitor, WhatNobodyCanHelpIsNoShortage) {
+  const auto pool = make_pool();
+  const auto monitor = make_monitor();
+  ASSERT_THAT(monitor->watch(*pool), is_ok());
+  const Told told(*monitor);
+  EXPECT_THAT(pool->allocate(kLimit + 1), fails_with(ErrorCode::kLimit));
+  EXPECT_TRUE(told.changes().empty());
+}
+
+TEST(PressureMonitor, APoolWithoutALimitIsShortWhenTheSystemIs) {
+  const auto pool = make_pool({});
+  const auto monitor = make_monitor();
+  ASSERT_THAT(monitor->watch(*pool), is_ok());
+  const Buffer some = Buffer::allocate(*pool, 10'000'000).value();
+  const Told told(*monitor);
+  EXPECT_THAT(pool->allocate(SIZE_MAX), fails_with(ErrorCode::kOutOfMemory));
+  ASSERT_EQ(told.changes().size(), 1u);
+  EXPECT_EQ(told.changes()[0].to, kCritical);
+  EXPECT_EQ(told.changes()[0].cause.used, UINT64_MAX) << "more than can be said";
 }
 
 // In a callback, for an allocation that cannot be helped any more.
@@ -325,9 +345,10 @@ TEST(PressureMonitor, AFailingRequestCountsUntilItsCallbacksAreDone) {
   const auto pool = make_pool();
   const auto monitor = make_monitor();
   ASSERT_THAT(monitor->watch(*pool), is_ok());
+  const Buffer some = Buffer::allocate(*pool, 10'000'000).value();
   Levels seen;
   monitor->add_callback([&](const PressureChange&) { seen.push_back(monitor->check()); });
-  EXPECT_THAT(pool->allocate(200'000'000), fails_with(ErrorCode::kLimit));
+  EXPECT_THAT(pool->allocate(95'000'000), fails_with(ErrorCode::kLimit));
   EXPECT_EQ(seen, Levels{kCritical});
   EXPECT_EQ(monitor->check(), kNone);
 }
@@ -336,13 +357,14 @@ TEST(PressureMonitor, LeavesAPoolThatIsUnwatchedAlone) {
   const auto pool = make_pool();
   auto monitor = make_monitor();
   ASSERT_THAT(monitor->watch(*pool), is_ok());
-  Told told(*monitor);
+  const Buffer some = Buffer::allocate(*pool, 10'000'000).value();
+  const Told told(*monitor);
   monitor->unwatch(*pool);
-  EXPECT_THAT(pool->allocate(200'000'000), fails_with(ErrorCode::kLimit));
+  EXPECT_THAT(pool->allocate(95'000'000), fails_with(ErrorCode::kLimit));
   EXPECT_TRUE(told.changes().empty());
   ASSERT_THAT(monitor->watch(*pool), is_ok());
   monitor.reset();
-  EXPECT_THAT(pool->allocate(200'000'000), fails_with(ErrorCode::kLimit));
+  EXPECT_THAT(pool->allocate(95'000'000), fails_with(ErrorCode::kLimit));
   EXPECT_TRUE(told.changes().empty());
 }
 

@@ -219,7 +219,8 @@ void PressureState::relieve(const HybridMemoryPool& pool, const OutOfMemory& wha
 uint64_t PressureState::begin_shortage(const HybridMemoryPool& pool, const OutOfMemory& what) {
   const Lock lock(mutex_);
   Source* const source = find(pool);
-  if (source == nullptr) return 0;  // the pool was not watched any more when it called
+  if (source == nullptr) return 0;                   // the pool was not watched any more when it called
+  if (what.bytes > source->reading.limit) return 0;  // nobody can free that much
   measure_pool(*source);
   settle();
   PressureReading& reading = source->reading;

@@ -101,7 +101,7 @@ TEST(PressureThreads, AnAllocationWaitsForWhatAnotherThreadFrees) {
   std::promise<void> entered;
   std::promise<void> opened;
   monitor->add_callback([&](const PressureChange& change) {
-    if (change.to != kCritical || cache.size() == 0) return;
+    if (change.to != kCritical || cache.empty()) return;
     entered.set_value();
     opened.get_future().wait();
     EXPECT_THAT(cache.free(), is_ok());
@@ -118,26 +118,28 @@ TEST(PressureThreads, AnAllocationWaitsForWhatAnotherThreadFrees) {
 
 TEST(PressureThreads, MonitorsOfOnePoolDoNotWaitForEachOther) {
   const auto pool = HybridMemoryPool::create({.limit = 64 * kMiB, .idle_trim = 0ms}).value();
+  const Buffer half = Buffer::allocate(*pool, 32 * kMiB).value();
   const auto one = PressureMonitor::create(pools_only()).value();
   const auto other = PressureMonitor::create(pools_only()).value();
   for (const auto* monitor : {&one, &other}) {
     ASSERT_THAT((*monitor)->watch(*pool), is_ok());
     (*monitor)->add_callback([&](const PressureChange&) {
-      EXPECT_THAT(pool->allocate(65 * kMiB), fails_with(ErrorCode::kLimit));
+      EXPECT_THAT(pool->allocate(33 * kMiB), fails_with(ErrorCode::kLimit));
     });
   }
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&] { EXPECT_THAT(pool->allocate(65 * kMiB), fails_with(ErrorCode::kLimit)); });
+    threads.emplace_back([&] { EXPECT_THAT(pool->allocate(33 * kMiB), fails_with(ErrorCode::kLimit)); });
   }
   for (std::thread& thread : threads) thread.join();
 }
 
 TEST(PressureThreads, AMonitorMayGoWhileItsPoolIsShort) {
   const auto pool = HybridMemoryPool::create({.limit = 8 * kMiB, .idle_trim = 0ms}).value();
+  const Buffer half = Buffer::allocate(*pool, 4 * kMiB).value();
   std::atomic<bool> is_over{false};
   std::thread allocator([&] {
-    while (!is_over) EXPECT_EQ(pool->try_allocate(9 * kMiB), nullptr);
+    while (!is_over) EXPECT_EQ(pool->try_allocate(5 * kMiB), nullptr);
   });
   for (int i = 0; i < 20; ++i) {
     auto monitor = PressureMonitor::create(pools_only()).value();
