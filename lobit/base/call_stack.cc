@@ -45,23 +45,32 @@ constexpr uintptr_t kMaxFrameBytes = uintptr_t{1} << 32;
 [[gnu::noinline]] __attribute__((no_sanitize("address", "thread", "undefined"))) bool walk(
     FrameRegisters caller, StackAddresses& stack) {
   auto [address, stack_pointer, frame_pointer] = caller;
-  while (stack.count < kMaxStackFrames && address != 0) {
-    stack.addresses[stack.count++] = address;
+  bool is_whole = true;
+  size_t count = 0;
+  while (count < kMaxStackFrames && address != 0) {
+    stack.addresses[count++] = address;
     FrameRule rule = rules.find(address);
     if (!rule.is_known()) [[unlikely]]
       rule = rules.learn(address);
-    if (!rule.is_step()) [[unlikely]]
-      return rule.is_outermost();
-    const uintptr_t cfa =
-        (rule.is_from_frame_pointer() ? frame_pointer : stack_pointer) + 8 * rule.cfa_words();
-    if (cfa - stack_pointer - 1 >= kMaxFrameBytes || cfa % 8 != 0) [[unlikely]]
-      return false;
+    if (!rule.is_step()) [[unlikely]] {
+      is_whole = rule.is_outermost();
+      break;
+    }
+    uintptr_t cfa = stack_pointer + 8 * rule.cfa_words();
+    if (rule.is_from_frame_pointer()) {
+      cfa = frame_pointer + 8 * rule.cfa_words();
+      if (cfa - stack_pointer - 1 >= kMaxFrameBytes || cfa % 8 != 0) [[unlikely]] {
+        is_whole = false;
+        break;
+      }
+    }
     const auto* const behind = reinterpret_cast<const uintptr_t*>(cfa);  // NOLINT(performance-no-int-to-ptr)
     address = behind[-1];
     if (rule.saved_words() != 0) frame_pointer = *(behind - rule.saved_words());
     stack_pointer = cfa;
   }
-  return true;
+  stack.count = count;
+  return is_whole;
 }
 
 uint64_t hash_of(std::span<const uintptr_t> addresses) {

@@ -95,14 +95,12 @@ TEST_F(CallStack, OfOnePlaceHasOneNumber) {
 
 TEST_F(CallStack, OfTwoCallersDiffersAtEqualDepth) {
   StackId (*const callers[])() = {through_a, through_b};
-  StackId ids[2] = {};
-  for (int i = 0; i < 4000; ++i) {
-    const StackId id = callers[i % 2]();
-    if (i < 2) ids[i] = id;
-    ASSERT_EQ(id, ids[i % 2]);
-  }
+  std::set<StackId> ids[2];
+  for (size_t i = 0; i < 4000; ++i) ids[i % 2].insert(callers[i % 2]());
+  ASSERT_EQ(ids[0].size(), 1u);
+  ASSERT_EQ(ids[1].size(), 1u);
   EXPECT_NE(ids[0], ids[1]);
-  EXPECT_EQ(stack_addresses(ids[0]).size(), stack_addresses(ids[1]).size());
+  EXPECT_EQ(stack_addresses(*ids[0].begin()).size(), stack_addresses(*ids[1].begin()).size());
 }
 
 TEST_F(CallStack, GrowsByOneFrameForEachCall) {
@@ -203,7 +201,8 @@ struct LargeVirtual final : Virtual {
   va_start(arguments, depth);
   const int sum = va_arg(arguments, int) + static_cast<int>(va_arg(arguments, double));
   va_end(arguments);
-  tree->grow(depth + (sum - sum));
+  TOUCH(sum);
+  tree->grow(depth);
   RETURN_HERE();
 }
 [[gnu::noinline]] void throwing(Tree& tree, int depth) {

@@ -11,6 +11,7 @@ struct dwarf_eh_bases {  // NOLINT(readability-identifier-naming): the name is t
   void* dbase;
   void* func;  // where the function starts
 };
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): as above
 extern "C" const void* _Unwind_Find_FDE(void* pc, dwarf_eh_bases* bases);
 
 namespace lobit::detail {
@@ -411,21 +412,21 @@ FrameRule FrameRules::learn(uintptr_t address) {
 }
 
 void FrameRules::keep(uintptr_t address, FrameRule rule) {
-  auto& set = sets_[address % kSets];
   const uint64_t word = (address / kSets) << FrameRule::kBits | rule.bits();
-  for (auto& way : set) {
-    if (way.load(std::memory_order_relaxed) == 0) {
-      way.store(word, std::memory_order_relaxed);
+  for (auto& way : ways_) {
+    std::atomic<uint64_t>& place = way[address % kSets];
+    if (place.load(std::memory_order_relaxed) == 0) {
+      place.store(word, std::memory_order_relaxed);
       return;
     }
   }
   // As good as any: the addresses of one set differ in these bits.
-  set[address / kSets % kWays].store(word, std::memory_order_relaxed);
+  ways_[address / kSets % kWays][address % kSets].store(word, std::memory_order_relaxed);
 }
 
 void FrameRules::forget_all() {
-  for (auto& set : sets_) {
-    for (auto& way : set) way.store(0, std::memory_order_relaxed);
+  for (auto& way : ways_) {
+    for (auto& place : way) place.store(0, std::memory_order_relaxed);
   }
 }
 

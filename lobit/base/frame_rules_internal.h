@@ -61,9 +61,8 @@ FrameRule read_frame_rule(uintptr_t address);
 class FrameRules {
  public:
   FrameRule find(uintptr_t address) const {
-    const auto& set = sets_[address % kSets];
-    for (const auto& way : set) {
-      const uint64_t word = way.load(std::memory_order_relaxed);
+    for (const auto& way : ways_) {
+      const uint64_t word = way[address % kSets].load(std::memory_order_relaxed);
       if (word >> FrameRule::kBits == address / kSets) return FrameRule::from_bits(word & kRuleMask);
     }
     return {};
@@ -84,7 +83,9 @@ class FrameRules {
   void keep(uintptr_t address, FrameRule rule);
   void forget_all();
 
-  alignas(64) std::array<std::array<std::atomic<uint64_t>, kWays>, kSets> sets_{};
+  // The first way is looked at first, and holds most rules: indexing it is one instruction of a walk's every
+  // step.
+  alignas(64) std::array<std::array<std::atomic<uint64_t>, kSets>, kWays> ways_{};
   std::atomic<uint64_t> unloads_{0};
 };
 

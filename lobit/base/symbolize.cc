@@ -33,7 +33,7 @@ bool is_mangled(std::string_view symbol) {
 // "_ZN5lobit4FileD2Ev.cold" -> "lobit::File::~File()", "qsort@@GLIBC_2.2.5" -> "qsort": what follows a dot or
 // an at sign is the compiler's and the linker's, not the author's.
 std::string readable_name(std::string_view symbol) {
-  const std::string name(symbol.substr(0, symbol.find_first_of(".@")));
+  std::string name(symbol.substr(0, symbol.find_first_of(".@")));
   if (!is_mangled(symbol)) return name;
   int status = 0;
   const std::unique_ptr<char, FreeMemory> text(abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status));
