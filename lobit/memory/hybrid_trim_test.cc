@@ -59,8 +59,8 @@ TEST(HybridTrim, InStepsGivesBackWhatItDoesInOneGo) {
     const auto pool = make_pool();
     CheckedBlocks blocks(*pool);
     Random random(3);
-    for (int i = 0; i < 400; ++i) blocks.add(random.size(4 * kMiB));
-    for (int i = 0; i < 250; ++i) blocks.free_random(random);
+    for (int i = 0; i < 150; ++i) blocks.add(random.size(4 * kMiB));
+    for (int i = 0; i < 100; ++i) blocks.free_random(random);
     const uint64_t before = pool->usage().committed;
     uint64_t freed = 0;
     if (in_steps) {
@@ -118,10 +118,10 @@ TEST(HybridTrim, WhileThreadsAllocate) {
     threads.emplace_back([&, i] {
       CheckedBlocks blocks(*pool, i + 1);
       Random random(i);
-      for (int step = 0; step < 300; ++step) {
-        blocks.add(random.size(6 * kMiB));
+      for (int step = 0; step < 200; ++step) {
+        blocks.add(random.size(kMiB));
         if (step % 3 != 0) blocks.free_random(random);
-        if (blocks.live_bytes() > 32 * kMiB) blocks.free_all();
+        if (blocks.live_bytes() > 8 * kMiB) blocks.free_all();
       }
     });
   }
