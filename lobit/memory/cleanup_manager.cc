@@ -108,7 +108,7 @@ class CleanupManager::State final : public detail::MaintenanceTask {
   };
 
   detail::NextTurn take_turn() override;
-  Targets sorted_targets() const;
+  Targets targets() const;
   Check begin_check();
   CleanupState look(CleanupTarget& target, const Check& check) const;
   TargetCleanup clean_one(CleanupTarget& target, CleanupAction action, const TimeBudget& budget, bool first);
@@ -123,7 +123,7 @@ class CleanupManager::State final : public detail::MaintenanceTask {
   std::condition_variable work_over_;
   std::thread::id runner_;
   const CleanupTarget* in_work_ = nullptr;
-  Targets targets_;
+  Targets targets_;                          // in the order in which they are cleaned
   std::vector<CleanupStrategy> strategies_;  // the user's
   std::vector<std::pair<Device, CleanupPolicy>> policies_;
   std::function<MemoryPressureLevel()> pressure_source_;
@@ -195,7 +195,9 @@ Status CleanupManager::State::add(CleanupTarget target) {
                     fmt::format("cleanup: there is a target \"{}\" already", added->name));
       }
     }
-    targets_.push_back(std::move(added));
+    const auto behind =
+        std::ranges::upper_bound(targets_, added->order, {}, [](const auto& known) { return known->order; });
+    targets_.insert(behind, std::move(added));
   }
   stir();
   return {};
@@ -247,11 +249,9 @@ void CleanupManager::State::set_pressure_source(std::function<MemoryPressureLeve
   pressure_source_ = std::move(source);
 }
 
-CleanupManager::State::Targets CleanupManager::State::sorted_targets() const {
+CleanupManager::State::Targets CleanupManager::State::targets() const {
   const std::lock_guard lock(mutex_);
-  Targets sorted = targets_;
-  std::ranges::stable_sort(sorted, {}, [](const auto& target) { return target->order; });
-  return sorted;
+  return targets_;
 }
 
 // ---- Runs.
@@ -261,7 +261,7 @@ CleanupReport CleanupManager::State::run(std::string strategy, CleanupAction act
   if (turn.is_nested()) return refusal(std::move(strategy));
   const TimeBudget budget(options_.max_cleanup_time, clock_);
   CleanupReport report{.strategy = std::move(strategy)};
-  for (const auto& target : sorted_targets()) {
+  for (const auto& target : targets()) {
     const Work work(*this, *target);
     if (work.is_removed() || !wanted(*target)) continue;
     report.add(clean_one(*target, action, budget, report.targets.empty()));
@@ -275,17 +275,20 @@ std::vector<CleanupReport> CleanupManager::State::clean_due() {
   if (turn.is_nested()) return {refusal("check")};
   Check check = begin_check();
   const TimeBudget budget(options_.max_cleanup_time, clock_);
-  std::vector<std::pair<std::shared_ptr<CleanupTarget>, std::string>> due;
-  for (const auto& target : sorted_targets()) {
+  using Due = std::vector<std::pair<std::shared_ptr<CleanupTarget>, std::string>>;
+  Due due;  // what waits since the last check, then what a strategy wants
+  Due wanted;
+  for (const auto& target : targets()) {
     const Work work(*this, *target);
     if (work.is_removed()) continue;
     const CleanupState state = look(*target, check);
-    std::string strategy = target->unfinished;
-    if (strategy.empty()) strategy = check.wanted_by(state);
-    if (!strategy.empty()) due.emplace_back(target, std::move(strategy));
+    if (!target->unfinished.empty()) {
+      due.emplace_back(target, target->unfinished);
+    } else if (std::string strategy = check.wanted_by(state); !strategy.empty()) {
+      wanted.emplace_back(target, std::move(strategy));
+    }
   }
-  // What waited longest comes first.
-  std::ranges::stable_partition(due, [](const auto& one) { return !one.first->unfinished.empty(); });
+  due.insert(due.end(), wanted.begin(), wanted.end());
   bool first = true;
   for (const auto& [target, strategy] : due) {
     const Work work(*this, *target);

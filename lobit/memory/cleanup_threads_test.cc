@@ -72,7 +72,7 @@ TEST_F(CleanupSchedules, GoOnWithWhatWasNotFinished) {
   void* const block = pool_->allocate(40 * kMiB).value();
   ASSERT_THAT(pool_->deallocate(block, 40 * kMiB), is_ok());
   ASSERT_THAT(manager->add("pool", *pool_), is_ok());
-  for (const uint64_t left : {24, 8, 0}) {
+  for (const uint64_t left : {24U, 8U, 0U}) {
     clock_.advance(100ms);
     EXPECT_EQ(pool_->usage().committed, left * kMiB);
   }

@@ -1,7 +1,10 @@
-// MovableBlockPool: blocks of a memory resource that may be moved together, so that the memory between them
-// becomes longer pieces and whole huge pages can go back to the system. A block is reached through its
+// MovableBlockPool: blocks of a memory resource that may be moved together. A block is reached through its
 // handle: pin() gives its address, which holds as long as the pin lives. compact() moves blocks that nobody
 // has pinned to lower addresses, the highest first, and their content with them.
+//
+// What this buys: free memory in long pieces, where a long block has room without growth, and cheap trimming.
+// Scattered free memory goes back to the system, too, but by splitting huge pages, which takes hundreds of
+// times longer and leaves what lives without them.
 //
 // A block lives as long as its handle or any of its pins, whichever goes last: destroying the handle of a
 // pinned block, or the pool before its blocks, takes memory from nobody. The resource must outlive them all.
@@ -10,9 +13,9 @@
 // as long as copying it; nothing else waits for a compaction.
 //
 // Moving makes sense before memory is trimmed: blocks go only where memory is committed already, and while
-// one is copied it counts twice. Of a HybridMemoryPool, blocks of up to 32 KiB stay where they are: they
-// share slabs of 64 to 128 KiB, of which the pool hands out the block that was freed last, not the lowest, so
-// that moving them changes which blocks are free and hardly ever frees a slab.
+// one is copied it counts twice. Of a HybridMemoryPool, blocks of up to 32 KiB stay where they are: they lie
+// in slabs, of which the pool hands out the block that the thread freed last, wherever it is, so that asking
+// for a lower one moved one block in a hundred and gave back one hundredth of what the slabs held.
 #pragma once
 
 #include <cstddef>
