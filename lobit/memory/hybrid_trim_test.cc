@@ -59,8 +59,8 @@ TEST(HybridTrim, InStepsGivesBackWhatItDoesInOneGo) {
     const auto pool = make_pool();
     CheckedBlocks blocks(*pool);
     Random random(3);
-    for (int i = 0; i < 400; ++i) blocks.add(random.size(4 * kMiB));
-    for (int i = 0; i < 250; ++i) blocks.free_random(random);
+    for (int i = 0; i < 150; ++i) blocks.add(random.size(4 * kMiB));
+    for (int i = 0; i < 100; ++i) blocks.free_random(random);
     const uint64_t before = pool->usage().committed;
     uint64_t freed = 0;
     if (in_steps) {
@@ -87,9 +87,9 @@ TEST(HybridTrim, AStepEndsAfterSoManyRuns) {
   std::vector<void*> blocks;
   for (int i = 0; i < 1200; ++i) blocks.push_back(pool->allocate(kBytes).value());
   for (size_t i = 0; i < blocks.size(); i += 2) free_block(*pool, blocks[i], kBytes);
-  EXPECT_EQ(pool->trim_within(TimeBudget(0ns)).bytes, 256 * kBytes);
+  EXPECT_EQ(pool->trim_within(TimeBudget(0ns)).bytes, 8 * kBytes);
   EXPECT_FALSE(pool->trim_within(TimeBudget(0ns)).finished);
-  EXPECT_EQ(pool->trim_within(TimeBudget(1h)).bytes, 88 * kBytes);
+  EXPECT_EQ(pool->trim_within(TimeBudget(1h)).bytes, 584 * kBytes);
 }
 
 TEST(HybridTrim, LeavesWhatThePoolKeeps) {
@@ -118,10 +118,10 @@ TEST(HybridTrim, WhileThreadsAllocate) {
     threads.emplace_back([&, i] {
       CheckedBlocks blocks(*pool, i + 1);
       Random random(i);
-      for (int step = 0; step < 300; ++step) {
-        blocks.add(random.size(6 * kMiB));
+      for (int step = 0; step < 200; ++step) {
+        blocks.add(random.size(kMiB));
         if (step % 3 != 0) blocks.free_random(random);
-        if (blocks.live_bytes() > 32 * kMiB) blocks.free_all();
+        if (blocks.live_bytes() > 8 * kMiB) blocks.free_all();
       }
     });
   }

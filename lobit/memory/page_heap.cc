@@ -14,6 +14,8 @@ namespace {
 // Runs of the request's own bin, and filled bins of longer runs, that are looked at.
 constexpr int kSearch = 8;
 constexpr int kSearchBins = 16;
+// Runs that are looked at for a block that is moved, some tens of microseconds of work.
+constexpr int kSearchBelow = 1024;
 
 // Exact below 16 pages, then eight bins to a doubling.
 uint32_t bin_of(uint32_t pages) {
@@ -206,7 +208,11 @@ RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKi
   if (id == 0) id = find(uncommitted_, length);
   if (id == 0) id = search(committed_, length);
   if (id == 0) id = search(uncommitted_, length);
-  if (id == 0) return 0;
+  return id != 0 ? split_off(id, pages, alignment, kind) : 0;
+}
+
+// The first pages of a free run, which is long enough, from a multiple of the alignment on.
+RunId PageHeap::split_off(RunId id, uint32_t pages, uint32_t alignment, RunKind kind) {
   Run& run = runs_[id];
   const PageRange before{run.first, (alignment - run.first % alignment) % alignment};
   const PageRange taken{before.end(), pages};
@@ -241,15 +247,23 @@ RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKi
   return id;
 }
 
+// The lowest committed run of those that are looked at, which are many more than take() can spare time for.
 RunId PageHeap::take_below(const Lock& lock, size_t below, uint32_t pages, uint32_t alignment, RunKind kind) {
   gather(lock);
   const uint64_t length = uint64_t{pages} + alignment - 1;
-  if (length > pages_) return 0;
-  const RunId id = find(committed_, static_cast<uint32_t>(length));
-  if (id == 0) return 0;
-  const uint64_t first = (uint64_t{runs_[id].first} + alignment - 1) / alignment * alignment;
-  // Nothing has changed since, so that run is the one that is taken.
-  return first < below ? take(lock, pages, alignment, kind, Growth::kRefused) : 0;
+  if (length > pages_ || !may_hold(pages, kind)) return 0;
+  RunId found = 0;
+  uint64_t lowest = below;
+  int looked = 0;
+  for (uint32_t bin = bin_of(static_cast<uint32_t>(length)); bin < kBins; ++bin) {
+    for (RunId id = committed_.heads[bin]; id != 0 && looked < kSearchBelow; id = runs_[id].next, ++looked) {
+      const uint64_t first = (uint64_t{runs_[id].first} + alignment - 1) / alignment * alignment;
+      if (runs_[id].pages < length || first >= lowest) continue;
+      found = id;
+      lowest = first;
+    }
+  }
+  return found != 0 ? split_off(found, pages, alignment, kind) : 0;
 }
 
 // Huge pages where the limit has room for them, then single pages, then what free runs still hold, the rest

@@ -266,6 +266,7 @@ class PageHeap {
   void remove(RunId id);
   RunId find(const Bins& bins, uint32_t pages) const;
   RunId search(const Bins& bins, uint32_t pages) const;
+  RunId split_off(RunId id, uint32_t pages, uint32_t alignment, RunKind kind);
   bool have_records();
   RunId new_run(uint32_t first, uint32_t pages, uint32_t prefix);
   void drop_run(RunId id);

@@ -6,10 +6,10 @@
 namespace lobit::detail {
 namespace {
 
-// Given back at a time, some tenths of a millisecond of work where the pages are huge.
+// Given back at a time, some tenths of a millisecond of work where whole huge pages go.
 constexpr uint64_t kPartBytes = uint64_t{16} << 20;
-// Short runs cost a call to the system each.
-constexpr uint32_t kPartRuns = 256;
+// A run that is part of a huge page costs up to a millisecond: the system has to split that.
+constexpr uint32_t kPartRuns = 8;
 
 }  // namespace
 
