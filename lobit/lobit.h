@@ -6,6 +6,7 @@
 #include "lobit/base/progress.h"
 #include "lobit/base/result.h"
 #include "lobit/base/stack_frame.h"
+#include "lobit/base/stack_source.h"
 #include "lobit/base/thread_pool.h"
 #include "lobit/base/time_budget.h"
 #include "lobit/convert/compare.h"

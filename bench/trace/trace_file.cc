@@ -15,7 +15,8 @@
 namespace lobit::bench {
 namespace {
 
-constexpr std::string_view kHeader = "lobit_trace_1,thread,time_ns,block,bytes,alignment,stream";
+constexpr std::string_view kHeader =
+    "lobit_trace_2,thread,time_ns,block,bytes,alignment,stream,tag,address,stack";
 
 // The text of a file, mapped; empty when it cannot be read.
 class MappedText {
@@ -62,6 +63,7 @@ bool parse_number(std::string_view text, uint64_t& number) {
 class Reader {
  public:
   bool add_line(std::string_view line) {
+    if (line.starts_with('#')) return true;  // a fact about the program
     const std::string_view op = take_until(line, ',');
     std::array<uint64_t, 6> fields;  // thread, time, block, bytes, alignment, stream
     for (uint64_t& field : fields) {
@@ -74,7 +76,7 @@ class Reader {
       slots_.emplace_back(block, builder_.allocate(bytes));
       return true;
     }
-    return op == "free" ? free(block) : op == "refuse" || op == "trim";
+    return op == "free" ? free(block) : op == "refuse" || op == "trim" || op == "usage";
   }
 
   BlockTrace finish() && { return std::move(builder_).finish(); }
@@ -124,7 +126,7 @@ bool write_trace_file(const BlockTrace& trace, const std::string& path) {
     const BlockEvent& event = trace.events[i];
     const bool allocates = event.op == BlockOp::kAllocate;
     if (allocates) block_of_slot[event.slot] = ++blocks;
-    std::fprintf(file, "%s,0,%zu,%llu,%llu,64,0\n", allocates ? "allocate" : "free", i,
+    std::fprintf(file, "%s,0,%zu,%llu,%llu,64,0,untagged,0,0\n", allocates ? "allocate" : "free", i,
                  static_cast<unsigned long long>(block_of_slot[event.slot]),
                  static_cast<unsigned long long>(event.bytes));
   }

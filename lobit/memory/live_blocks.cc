@@ -6,19 +6,19 @@
 
 namespace lobit::detail {
 
-Result<uint64_t> LiveBlocks::add(void* pointer, size_t bytes, size_t alignment, size_t rounded,
-                                 Stream stream) {
-  const uint64_t number = last_number_ + 1;
+Result<LiveBlocks::Block> LiveBlocks::add(void* pointer, size_t bytes, size_t alignment, size_t rounded,
+                                          Stream stream) {
+  const Block block{bytes, alignment, rounded, stream, last_number_ + 1, current_memory_tag()};
   try {
-    blocks_.emplace(pointer, Block{bytes, alignment, rounded, stream, number});
+    blocks_.emplace(pointer, block);
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::kOutOfMemory,
                 fmt::format("allocate: no memory to remember a block of {} bytes", bytes),
                 {.required = sizeof(Block)});
   }
-  last_number_ = number;
+  last_number_ = block.number;
   count_.allocated(bytes, rounded, rounded);
-  return number;
+  return block;
 }
 
 Result<LiveBlocks::Block> LiveBlocks::remove(void* pointer, size_t bytes, size_t alignment) {

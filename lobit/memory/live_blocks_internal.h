@@ -8,6 +8,7 @@
 
 #include "lobit/base/result.h"
 #include "lobit/device/stream.h"
+#include "lobit/memory/memory_tag.h"
 #include "lobit/memory/usage_count_internal.h"
 
 namespace lobit::detail {
@@ -20,13 +21,15 @@ class LiveBlocks {
     size_t rounded;    // what it takes
     Stream stream;     // on which it was taken
     uint64_t number;   // 1 for the first that was ever added
+    MemoryTag tag;     // of the thread that took it
   };
 
   // `committed`: what the resource holds from the start, beside these blocks.
   explicit LiveBlocks(uint64_t committed = 0) : count_(committed) {}
 
-  // Its number. kOutOfMemory, without effect, when there is no room to remember it.
-  Result<uint64_t> add(void* pointer, size_t bytes, size_t alignment, size_t rounded, Stream stream);
+  // The new block, whose tag is that of the calling thread. kOutOfMemory, without effect, when there is no
+  // room to remember it.
+  Result<Block> add(void* pointer, size_t bytes, size_t alignment, size_t rounded, Stream stream);
 
   // kInvalidArgument, without effect, when no live block begins there or it has other sizes. Remove a block
   // before its memory goes: another thread may be given the same address at once.

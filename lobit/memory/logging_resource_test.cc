@@ -1,6 +1,7 @@
 #include "lobit/memory/logging_resource.h"
 
 #include <array>
+#include <chrono>
 #include <set>
 #include <string>
 #include <thread>
@@ -19,12 +20,25 @@
 namespace lobit {
 namespace {
 
-std::vector<TraceEvent> events_of(const std::string& text) {
+std::vector<TraceEvent> all_events_of(const std::string& text) {
   const MemorySource source(std::as_bytes(std::span(text)), "trace");
   const Result<Trace> trace = Trace::read(source);
   EXPECT_THAT(trace, is_ok());
   if (!trace) return {};
   return {trace->events().begin(), trace->events().end()};
+}
+
+// Without those that only say how much is committed.
+std::vector<TraceEvent> events_of(const std::string& text) {
+  std::vector<TraceEvent> events = all_events_of(text);
+  std::erase_if(events, [](const TraceEvent& event) { return event.op == TraceOp::kUsage; });
+  return events;
+}
+
+std::string ops_of(const std::string& text) {
+  std::string ops;
+  for (const TraceEvent& event : all_events_of(text)) ops += "afrtu"[static_cast<size_t>(event.op)];
+  return ops;
 }
 
 TEST(LoggingResource, WritesEachEvent) {
@@ -47,6 +61,7 @@ TEST(LoggingResource, WritesEachEvent) {
   for (TraceEvent& event : events) {
     EXPECT_GE(event.time_ns, last_time);
     last_time = std::exchange(event.time_ns, 0);
+    event.address = 0;
   }
   const std::vector<TraceEvent> expected = {
       {.block = 1, .bytes = 100, .alignment = 64},
@@ -63,6 +78,97 @@ TEST(LoggingResource, WritesEachEvent) {
       {.op = TraceOp::kTrim}};
   EXPECT_EQ(events, expected);
   EXPECT_THAT(cpu.destroy_stream(stream), is_ok());
+}
+
+TEST(LoggingResource, WritesTagsAndAddressesOfBlocks) {
+  TraceText text;
+  SystemResource system;
+  LoggingResource logging(system, text);
+  const MemoryTag own = *memory_tag("logging_test");
+  void* block = nullptr;
+  {
+    const ScopedMemoryTag tag(own);
+    block = *logging.allocate(100);
+    const ScopedMemoryTag weights(MemoryTag::kWeights);
+    EXPECT_FALSE(logging.allocate(SIZE_MAX));
+  }
+  ASSERT_THAT(logging.deallocate(block, 100), is_ok()) << "by a thread without the tag";
+  ASSERT_THAT(logging.close(), is_ok());
+  const std::vector<TraceEvent> events = events_of(text.text());
+  ASSERT_EQ(events.size(), 3u);
+  EXPECT_EQ(events[0].address, reinterpret_cast<uintptr_t>(block));
+  EXPECT_EQ(events[1].address, 0u);
+  EXPECT_EQ(events[2].address, reinterpret_cast<uintptr_t>(block));
+  EXPECT_EQ(events[0].tag, 1u);
+  EXPECT_EQ(events[1].tag, 2u);
+  EXPECT_EQ(events[2].tag, 1u);
+  EXPECT_NE(text.text().find(",logging_test,"), std::string::npos);
+  EXPECT_NE(text.text().find(",weights,"), std::string::npos);
+}
+
+TEST(LoggingResource, WritesWhatIsCommittedAsOftenAsItIsTold) {
+  SystemResource system;
+  const auto run = [&system](std::chrono::nanoseconds interval) {
+    TraceText text;
+    FailingResource failing(system, {.number = 3});
+    LoggingResource logging(failing, text, {.usage_interval = interval});
+    void* a = *logging.allocate(100);
+    void* b = *logging.allocate(100);
+    EXPECT_FALSE(logging.allocate(100));
+    EXPECT_THAT(logging.deallocate(a, 100), is_ok());
+    EXPECT_THAT(logging.deallocate(b, 100), is_ok());
+    EXPECT_EQ(logging.trim(), 0u);
+    EXPECT_THAT(logging.close(), is_ok());
+    return text.text();
+  };
+  EXPECT_EQ(ops_of(run(std::chrono::nanoseconds(0))), "auauruufuftuu");
+  EXPECT_EQ(ops_of(run(std::chrono::hours(1000))), "auarufftuu")
+      << "the first, and after a refusal, a trim and at the end";
+}
+
+TEST(LoggingResource, WritesHowMuchTheResourceBelowHasCommitted) {
+  TraceText text;
+  SystemResource system;
+  LoggingResource logging(system, text);
+  void* block = *logging.allocate(100000);
+  const uint64_t committed = system.usage().committed;
+  ASSERT_THAT(logging.close(), is_ok());
+  EXPECT_GE(committed, 100000u);
+  const std::vector<TraceEvent> events = all_events_of(text.text());
+  ASSERT_EQ(events.size(), 3u);
+  EXPECT_EQ(events[1].bytes, committed);
+  EXPECT_EQ(events[2].bytes, committed);
+  ASSERT_THAT(logging.deallocate(block, 100000), is_ok());
+}
+
+// Counts calls of capture(); every third has no stack.
+class CountedStacks final : public StackSource {
+ public:
+  uint32_t capture() override { return ++calls_ % 3; }
+  std::vector<StackTrace> symbolize(std::span<const uint32_t> stacks) override {
+    std::vector<StackTrace> traces;
+    for (const uint32_t stack : stacks) traces.push_back({{"f", "a.cc", 10 * stack}});
+    return traces;
+  }
+
+ private:
+  uint32_t calls_ = 0;
+};
+
+TEST(LoggingResource, WritesFactsAndTheStacksOfAllocations) {
+  TraceText text;
+  SystemResource system;
+  CountedStacks stacks;
+  LoggingResource logging(system, text, {.name = "a test", .limit = 4096, .stacks = &stacks});
+  for (int i = 0; i < 4; ++i) ASSERT_THAT(logging.deallocate(*logging.allocate(100), 100), is_ok());
+  EXPECT_FALSE(logging.allocate(SIZE_MAX));
+  ASSERT_THAT(logging.close(), is_ok());
+  const std::string facts = std::string(kTraceHeader) + "\n#name a test\n#limit 4096\n";
+  EXPECT_TRUE(text.text().starts_with(facts)) << text.text();
+  EXPECT_TRUE(text.text().ends_with("\n#stack 1 f@a.cc:10\n#stack 2 f@a.cc:20\n")) << text.text();
+  std::vector<uint32_t> numbers;
+  for (const TraceEvent& event : events_of(text.text())) numbers.push_back(event.stack);
+  EXPECT_EQ(numbers, (std::vector<uint32_t>{1, 0, 2, 0, 0, 0, 1, 0, 2}));
 }
 
 TEST(LoggingResource, MisuseLeavesNoEvent) {
@@ -172,9 +278,9 @@ TEST(LoggingResource, ThreadsGiveATraceThatOneThreadCanRepeat) {
   const MemorySource source(std::as_bytes(std::span(text.text())), "trace");
   const Result<Trace> trace = Trace::read(source);
   ASSERT_THAT(trace, is_ok());
-  EXPECT_EQ(trace->events().size(), 8000u);
+  EXPECT_EQ(events_of(text.text()).size(), 8000u);
   std::set<uint32_t> numbers;
-  for (const TraceEvent& event : trace->events()) numbers.insert(event.thread);
+  for (const TraceEvent& event : events_of(text.text())) numbers.insert(event.thread);
   EXPECT_EQ(numbers, (std::set<uint32_t>{0, 1, 2, 3}));
   EXPECT_LE(trace->slots(), 4u);
 

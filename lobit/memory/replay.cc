@@ -31,6 +31,7 @@ class Replayer {
         result_.trimmed_bytes += resource_->trim();
         break;
       case TraceOp::kRefuse:
+      case TraceOp::kUsage:
         break;
     }
     ++result_.events;

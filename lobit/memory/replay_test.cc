@@ -23,6 +23,7 @@ std::vector<TraceEvent> small_workload() {
           {.op = kFree, .block = 1, .bytes = 100, .alignment = 64},
           {.op = TraceOp::kRefuse, .bytes = UINT64_MAX, .alignment = 64},
           {.op = TraceOp::kTrim, .bytes = 17},
+          {.op = TraceOp::kUsage, .bytes = 4096},
           {.block = 6, .bytes = 50, .alignment = 1},
           {.op = kFree, .block = 6, .bytes = 50, .alignment = 1}};
 }
@@ -33,7 +34,7 @@ TEST(Trace, KnowsSlotsAndPeakOfWhatWasMadeUp) {
   EXPECT_EQ(trace->slots(), 2u);
   EXPECT_EQ(trace->peak_live_bytes(), 300u);
   EXPECT_EQ(trace->events()[1].slot, 1u);
-  EXPECT_EQ(trace->events()[5].slot, 0u) << "the slot of a freed block serves again";
+  EXPECT_EQ(trace->events()[6].slot, 0u) << "the slot of a freed block serves again";
 }
 
 TEST(Trace, RefusesEventsThatMakeNoSense) {
@@ -41,14 +42,14 @@ TEST(Trace, RefusesEventsThatMakeNoSense) {
   events.push_back({.op = kFree, .block = 6, .bytes = 50, .alignment = 1});
   const Result<Trace> trace = Trace::from_events(events);
   ASSERT_THAT(trace, fails_with(ErrorCode::kInvalidArgument));
-  EXPECT_EQ(trace.error().detail.index, 7u);
+  EXPECT_EQ(trace.error().detail.index, 8u);
 }
 
 TEST(Replay, RepeatsEveryEventAndFreesWhatIsLeft) {
   const Trace trace = *Trace::from_events(small_workload());
   SystemResource system;
   const ReplayResult result = replay(trace, system);
-  EXPECT_EQ(result.events, 7u);
+  EXPECT_EQ(result.events, 8u);
   EXPECT_EQ(result.allocations, 3u);
   EXPECT_EQ(result.frees, 3u);
   EXPECT_EQ(result.trims, 1u);
@@ -73,11 +74,13 @@ TEST(Replay, ToldToLogGivesTheSameTrace) {
   ASSERT_THAT(logging.close(), is_ok());
   const MemorySource source(std::as_bytes(std::span(text.text())), "log");
   const Trace again = *Trace::read(source);
-  ASSERT_EQ(again.events().size(), 7u);  // without the refusal, with the last free
   EXPECT_EQ(again.slots(), trace.slots());
-  EXPECT_EQ(again.events()[1].bytes, 200u);
-  EXPECT_EQ(again.events()[1].alignment, 4096u);
-  EXPECT_EQ(again.events()[6].block, 2u);
+  std::vector<TraceEvent> events(again.events().begin(), again.events().end());
+  std::erase_if(events, [](const TraceEvent& event) { return event.op == TraceOp::kUsage; });
+  ASSERT_EQ(events.size(), 7u);  // without the refusal, with the last free
+  EXPECT_EQ(events[1].bytes, 200u);
+  EXPECT_EQ(events[1].alignment, 4096u);
+  EXPECT_EQ(events[6].block, 2u);
 }
 
 TEST(Replay, SaysWhatFailedAndGoesOn) {
@@ -85,7 +88,7 @@ TEST(Replay, SaysWhatFailedAndGoesOn) {
   SystemResource system;
   FailingResource failing(system, {.above_bytes = 150});
   const ReplayResult result = replay(trace, failing);
-  EXPECT_EQ(result.events, 7u);
+  EXPECT_EQ(result.events, 8u);
   EXPECT_EQ(result.allocations, 2u);
   EXPECT_EQ(result.frees, 2u);
   EXPECT_EQ(result.failed_allocations, 1u);
@@ -156,7 +159,7 @@ TEST(Replay, CountsFreesThatTheResourceRefuses) {
 
 TEST(Replay, ReadsAlong) {
   std::string text(kTraceHeader);
-  text += "\nallocate,0,0,1,100,64,0\nallocate,0,0,2,50,64,0\nfree,0,0,1,100,64,0\n";
+  text += "\nallocate,0,0,1,100,64,0,untagged,0,0\nallocate,0,0,2,50,64,0\nfree,0,0,1,100,64,0\n";
   SystemResource system;
   {
     const MemorySource source(std::as_bytes(std::span(text)), "trace");
@@ -168,7 +171,7 @@ TEST(Replay, ReadsAlong) {
     EXPECT_EQ(result->left_blocks, 1u);
     EXPECT_EQ(result->peak_live_bytes, 150u);
   }
-  text += "free,0,0,1,100,64,0\n";
+  text += "free,0,0,1,100,64,0,untagged,0,0\n";
   const MemorySource source(std::as_bytes(std::span(text)), "trace");
   TraceReader reader = *TraceReader::open(source);
   EXPECT_THAT(replay(reader, system), fails_with(ErrorCode::kCorrupt));

@@ -29,10 +29,10 @@ class TakenBlocks {
   // `rounded`: what such a block takes below.
   Result<void*> allocate(size_t bytes, size_t alignment, size_t rounded, Stream stream) {
     LOBIT_TRY(void* pointer, below_.allocate(bytes, alignment, stream));
-    Result<uint64_t> number = remember(pointer, bytes, alignment, rounded, stream);
-    if (number) return pointer;
+    Result<LiveBlocks::Block> added = remember(pointer, bytes, alignment, rounded, stream);
+    if (added) return pointer;
     static_cast<void>(below_.deallocate(pointer, bytes, alignment, stream));
-    return fail(std::move(number).error());
+    return fail(std::move(added).error());
   }
 
   Status deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) {
@@ -60,7 +60,8 @@ class TakenBlocks {
   }
 
  private:
-  Result<uint64_t> remember(void* pointer, size_t bytes, size_t alignment, size_t rounded, Stream stream) {
+  Result<LiveBlocks::Block> remember(void* pointer, size_t bytes, size_t alignment, size_t rounded,
+                                     Stream stream) {
     const std::lock_guard lock(mutex_);
     return blocks_.add(pointer, bytes, alignment, rounded, stream);
   }

@@ -1,11 +1,7 @@
 #include "lobit/memory/trace.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cstring>
-#include <iterator>
-#include <limits>
 #include <span>
 #include <utility>
 
@@ -13,56 +9,12 @@
 
 #include "lobit/base/utf8.h"
 #include "lobit/memory/trace_rules.h"
+#include "lobit/memory/trace_text_internal.h"
 
 namespace lobit {
 namespace {
 
 constexpr size_t kBufferBytes = size_t{64} << 10;
-// Above the longest line that the format allows, which has 101 characters and its end.
-constexpr size_t kMaxLineBytes = 128;
-
-struct NamedOp {
-  std::string_view name;
-  TraceOp op;
-};
-constexpr std::array kOps = {NamedOp{"allocate", TraceOp::kAllocate}, NamedOp{"free", TraceOp::kFree},
-                             NamedOp{"refuse", TraceOp::kRefuse}, NamedOp{"trim", TraceOp::kTrim}};
-
-tl::unexpected<Error> malformed(std::string_view expected, std::string_view found) {
-  return fail(ErrorCode::kCorrupt, fmt::format("expected {}, found {}", expected, quoted(found)));
-}
-
-// Cuts the field off `rest`, up to the next comma.
-std::string_view take_field(std::string_view& rest) {
-  const size_t comma = rest.find(',');
-  const std::string_view field = rest.substr(0, comma);
-  rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
-  return field;
-}
-
-template <typename T>
-Status parse_number(std::string_view name, std::string_view field, T& value) {
-  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-  const bool whole = error == std::errc() && end == field.data() + field.size();
-  if (whole && (field.size() == 1 || field[0] != '0')) return {};
-  return malformed(fmt::format("as {} a number up to {}", name, std::numeric_limits<T>::max()), field);
-}
-
-Result<TraceEvent> parse_event(std::string_view line) {
-  if (std::ranges::count(line, ',') != 6) return malformed("seven fields", line);
-  const std::string_view op = take_field(line);
-  const auto* named = std::ranges::find(kOps, op, &NamedOp::name);
-  if (named == kOps.end()) return malformed("allocate, free, refuse or trim", op);
-  TraceEvent event{.op = named->op};
-  LOBIT_RETURN_IF_ERROR(parse_number("thread", take_field(line), event.thread));
-  LOBIT_RETURN_IF_ERROR(parse_number("time", take_field(line), event.time_ns));
-  LOBIT_RETURN_IF_ERROR(parse_number("block", take_field(line), event.block));
-  LOBIT_RETURN_IF_ERROR(parse_number("bytes", take_field(line), event.bytes));
-  LOBIT_RETURN_IF_ERROR(parse_number("alignment", take_field(line), event.alignment));
-  LOBIT_RETURN_IF_ERROR(parse_number("stream", take_field(line), event.stream));
-  return event;
-}
-
 }  // namespace
 
 Result<TraceFile> TraceFile::create(const std::filesystem::path& path) {
@@ -85,21 +37,50 @@ Status TraceText::write(std::string_view text) {
   return {};
 }
 
-TraceWriter::TraceWriter(TraceSink& sink) : sink_(&sink) {
-  buffer_.reserve(kBufferBytes + kMaxLineBytes);
+TraceWriter::TraceWriter(TraceSink& sink) : sink_(&sink), tags_(std::make_unique<detail::TraceTags>()) {
+  buffer_.reserve(kBufferBytes + detail::kMaxEventCharacters);
   buffer_ += kTraceHeader;
   buffer_ += '\n';
 }
 
+Result<uint8_t> TraceWriter::add_tag(std::string_view name) {
+  Result<uint8_t> number = tags_->number(name);
+  if (number) return number;
+  Error error = std::move(number).error();
+  if (error.code == ErrorCode::kCorrupt) error.code = ErrorCode::kInvalidArgument;
+  error.message = "trace: " + error.message;
+  return fail(std::move(error));
+}
+
 Status TraceWriter::append(const TraceEvent& event) {
   LOBIT_RETURN_IF_ERROR(status_);
-  const auto* named = std::ranges::find(kOps, event.op, &NamedOp::op);
-  if (named == kOps.end()) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("trace: there is no operation {}", static_cast<unsigned>(event.op)));
+  if (event.tag >= tags_->names().size()) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("trace: there is no tag {}", event.tag));
   }
-  fmt::format_to(std::back_inserter(buffer_), "{},{},{},{},{},{},{}\n", named->name, event.thread,
-                 event.time_ns, event.block, event.bytes, event.alignment, event.stream);
+  LOBIT_RETURN_IF_ERROR(detail::append_event(buffer_, event, tags_->names()[event.tag]));
+  return written();
+}
+
+Status TraceWriter::append_name(std::string_view name) {
+  LOBIT_RETURN_IF_ERROR(status_);
+  detail::append_name_fact(buffer_, name);
+  return written();
+}
+
+Status TraceWriter::append_limit(uint64_t bytes) {
+  LOBIT_RETURN_IF_ERROR(status_);
+  detail::append_limit_fact(buffer_, bytes);
+  return written();
+}
+
+Status TraceWriter::append_stack(uint32_t stack, const StackTrace& frames) {
+  LOBIT_RETURN_IF_ERROR(status_);
+  if (stack == 0) return fail(ErrorCode::kInvalidArgument, "trace: expected a stack above 0, found 0");
+  detail::append_stack_fact(buffer_, stack, frames);
+  return written();
+}
+
+Status TraceWriter::written() {
   return buffer_.size() < kBufferBytes ? Status() : flush();
 }
 
@@ -117,8 +98,12 @@ Status TraceWriter::close() {
   return closed;
 }
 
+TraceWriter::TraceWriter(TraceWriter&&) noexcept = default;
+TraceWriter& TraceWriter::operator=(TraceWriter&&) noexcept = default;
+TraceWriter::~TraceWriter() = default;
+
 struct TraceReader::State {
-  State(const ByteSource& from, const TraceLimits& limits) : source(&from), rules(limits) {}
+  State(const ByteSource& from, const TraceLimits& most) : source(&from), limits(most), rules(most) {}
 
   // The next line without its end, valid until the next call; nothing at the end.
   Result<std::optional<std::string_view>> next_line();
@@ -127,7 +112,10 @@ struct TraceReader::State {
   tl::unexpected<Error> at_line(Error error) const;
 
   const ByteSource* source;
+  TraceLimits limits;
   detail::TraceRules rules;
+  detail::TraceTags tags;
+  detail::TraceFacts facts;
   std::string buffer;
   size_t begin = 0;          // of what was not yet taken from the buffer
   uint64_t read = 0;         // how much of the source was read into the buffer
@@ -150,14 +138,22 @@ Status TraceReader::State::fill() {
 Result<std::optional<std::string_view>> TraceReader::State::next_line() {
   ++line;
   line_offset = read - (buffer.size() - begin);
-  if (buffer.size() - begin < kMaxLineBytes && read < source->size()) LOBIT_RETURN_IF_ERROR(fill());
-  const std::string_view rest = std::string_view(buffer).substr(begin);
-  if (rest.empty()) return std::nullopt;
-  const size_t end = rest.substr(0, kMaxLineBytes).find('\n');
+  if (begin == buffer.size() && read < source->size()) LOBIT_RETURN_IF_ERROR(fill());
+  if (begin == buffer.size()) return std::nullopt;
+  // Whether it is a fact shows in its first character, which is there.
+  const size_t most = buffer[begin] == '#' ? detail::kMaxFactCharacters : detail::kMaxEventCharacters;
+  std::string_view rest = std::string_view(buffer).substr(begin);
+  size_t end = rest.substr(0, most + 1).find('\n');
+  if (end == std::string_view::npos && rest.size() <= most && read < source->size()) {
+    LOBIT_RETURN_IF_ERROR(fill());
+    rest = std::string_view(buffer).substr(begin);
+    end = rest.substr(0, most + 1).find('\n');
+  }
   if (end == std::string_view::npos) {
-    const std::string_view expected =
-        rest.size() < kMaxLineBytes ? "a line feed at the end" : "at most 127 characters and a line feed";
-    return at_line(malformed(expected, rest.substr(0, kMaxLineBytes)).value());
+    const std::string expected = rest.size() <= most
+                                     ? std::string("a line feed at the end")
+                                     : fmt::format("at most {} characters and a line feed", most);
+    return at_line(detail::malformed(expected, rest.substr(0, most + 1)).value());
   }
   begin += end + 1;
   return rest.substr(0, end);
@@ -174,7 +170,7 @@ Result<TraceReader> TraceReader::open(const ByteSource& source, const TraceLimit
   auto state = std::make_unique<State>(source, limits);
   LOBIT_TRY(const std::optional<std::string_view> header, state->next_line());
   if (header != kTraceHeader) {
-    const Error error = malformed(quoted(kTraceHeader), header.value_or("")).value();
+    const Error error = detail::malformed(quoted(kTraceHeader), header.value_or("")).value();
     return state->at_line(error);
   }
   return TraceReader(std::move(state));
@@ -193,18 +189,42 @@ uint64_t TraceReader::peak_live_bytes() const {
   return state_->rules.peak_live_bytes();
 }
 
+const std::vector<std::string>& TraceReader::tags() const {
+  return state_->tags.names();
+}
+
+const std::map<uint32_t, StackTrace>& TraceReader::stacks() const {
+  return state_->facts.stacks;
+}
+
+std::string_view TraceReader::name() const {
+  return state_->facts.name.has_value() ? std::string_view(*state_->facts.name) : std::string_view();
+}
+
+std::optional<uint64_t> TraceReader::limit() const {
+  return state_->facts.limit;
+}
+
 Result<std::optional<TraceEvent>> TraceReader::next() {
-  if (state_->done) return std::nullopt;
-  state_->done = true;  // until the event turns out to be a good one
-  LOBIT_TRY(const std::optional<std::string_view> line, state_->next_line());
-  if (!line.has_value()) return std::nullopt;
-  Result<TraceEvent> event = parse_event(*line);
-  if (!event) return state_->at_line(std::move(event).error());
-  if (Status applied = state_->rules.apply(*event); !applied) {
-    return state_->at_line(std::move(applied).error());
+  State& state = *state_;
+  if (state.done) return std::nullopt;
+  state.done = true;  // until the event turns out to be a good one
+  for (;;) {
+    LOBIT_TRY(const std::optional<std::string_view> line, state.next_line());
+    if (!line.has_value()) return std::nullopt;
+    if (line->starts_with('#')) {
+      Status known = detail::parse_fact(*line, state.limits, state.facts);
+      if (!known) return state.at_line(std::move(known).error());
+      continue;
+    }
+    Result<TraceEvent> event = detail::parse_event(*line, state.tags);
+    if (!event) return state.at_line(std::move(event).error());
+    if (Status applied = state.rules.apply(*event); !applied) {
+      return state.at_line(std::move(applied).error());
+    }
+    state.done = false;
+    return *event;
   }
-  state_->done = false;
-  return *event;
 }
 
 }  // namespace lobit

@@ -36,12 +36,16 @@ Status TraceRules::apply(TraceEvent& event) {
     case TraceOp::kFree:
       return free(event);
     case TraceOp::kTrim:
+    case TraceOp::kUsage:
       LOBIT_RETURN_IF_ERROR(expect_zero("alignment", event.alignment));
-      return expect_zero("block", event.block);
+      if (event.tag != 0) return fail(ErrorCode::kCorrupt, "expected the tag untagged, found another");
+      LOBIT_RETURN_IF_ERROR(expect_zero("stack", event.stack));
+      [[fallthrough]];
     case TraceOp::kRefuse:
+      LOBIT_RETURN_IF_ERROR(expect_zero("address", event.address));
       return expect_zero("block", event.block);
   }
-  return fail(ErrorCode::kCorrupt, "expected one of the four operations");
+  return fail(ErrorCode::kCorrupt, "expected one of the five operations");
 }
 
 Status TraceRules::allocate(TraceEvent& event) {
@@ -70,8 +74,8 @@ Status TraceRules::allocate(TraceEvent& event) {
     event.slot = free_slots_.back();
     free_slots_.pop_back();
   }
-  blocks_.push_back(
-      {event.block, event.bytes, event.slot, static_cast<uint8_t>(std::countr_zero(event.alignment)), true});
+  blocks_.push_back({event.block, event.bytes, event.address, event.slot,
+                     static_cast<uint8_t>(std::countr_zero(event.alignment)), event.tag, true});
   last_id_ = event.block;
   live_bytes_ = *live_bytes;
   peak_live_bytes_ = std::max(peak_live_bytes_, live_bytes_);
@@ -93,6 +97,12 @@ Status TraceRules::free(TraceEvent& event) {
                 fmt::format("expected block {} with {} bytes aligned to {}, found {} "
                             "aligned to {}",
                             event.block, found->bytes, alignment, event.bytes, event.alignment));
+  }
+  if (found->address != event.address || found->tag != event.tag) {
+    return fail(
+        ErrorCode::kCorrupt,
+        fmt::format("expected block {} with its tag and the address {}, found {}{}", event.block,
+                    found->address, event.address, found->tag == event.tag ? "" : " and another tag"));
   }
   event.slot = found->slot;
   found->live = false;

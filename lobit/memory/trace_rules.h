@@ -27,8 +27,10 @@ class TraceRules {
   struct Block {
     uint64_t id;
     uint64_t bytes;
+    uint64_t address;
     uint32_t slot;
     uint8_t alignment_log2;
+    uint8_t tag;
     bool live;
   };
 

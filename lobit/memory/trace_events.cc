@@ -1,0 +1,97 @@
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <iterator>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "lobit/base/utf8.h"
+#include "lobit/memory/memory_tag.h"
+#include "lobit/memory/trace_text_internal.h"
+
+namespace lobit::detail {
+namespace {
+
+struct NamedOp {
+  std::string_view name;
+  TraceOp op;
+};
+constexpr std::array kOps = {NamedOp{"allocate", TraceOp::kAllocate}, NamedOp{"free", TraceOp::kFree},
+                             NamedOp{"refuse", TraceOp::kRefuse}, NamedOp{"trim", TraceOp::kTrim},
+                             NamedOp{"usage", TraceOp::kUsage}};
+
+// Cuts the field off `rest`, up to the next comma.
+std::string_view take_field(std::string_view& rest) {
+  const size_t comma = rest.find(',');
+  const std::string_view field = rest.substr(0, comma);
+  rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
+  return field;
+}
+
+}  // namespace
+
+Result<uint8_t> TraceTags::number(std::string_view name) {
+  if (names_[last_] == name) return static_cast<uint8_t>(last_);
+  const auto found = std::ranges::find(names_, name);
+  const auto place = static_cast<size_t>(found - names_.begin());
+  if (found == names_.end()) {
+    if (!is_memory_tag_name(name)) {
+      return malformed(fmt::format("as tag 1 to {} characters a-z, 0-9 and _", kMaxMemoryTagName), name);
+    }
+    if (names_.size() == kMaxTraceTags) {
+      return fail(ErrorCode::kLimit,
+                  fmt::format("expected at most {} tags, found {}", kMaxTraceTags, quoted(name)),
+                  {.required = kMaxTraceTags + 1, .available = kMaxTraceTags});
+    }
+    names_.emplace_back(name);
+  }
+  last_ = place;
+  return static_cast<uint8_t>(place);
+}
+
+tl::unexpected<Error> malformed(std::string_view expected, std::string_view found) {
+  return fail(ErrorCode::kCorrupt, fmt::format("expected {}, found {}", expected, quoted(found)));
+}
+
+template <typename T>
+Status parse_number(std::string_view name, std::string_view field, T& value) {
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
+  const bool whole = error == std::errc() && end == field.data() + field.size();
+  if (whole && (field.size() == 1 || field[0] != '0')) return {};
+  return malformed(fmt::format("as {} a number up to {}", name, std::numeric_limits<T>::max()), field);
+}
+template Status parse_number(std::string_view name, std::string_view field, uint32_t& value);
+template Status parse_number(std::string_view name, std::string_view field, uint64_t& value);
+
+Result<TraceEvent> parse_event(std::string_view line, TraceTags& tags) {
+  if (std::ranges::count(line, ',') != 9) return malformed("ten fields", line);
+  const std::string_view op = take_field(line);
+  const auto* named = std::ranges::find(kOps, op, &NamedOp::name);
+  if (named == kOps.end()) return malformed("allocate, free, refuse, trim or usage", op);
+  TraceEvent event{.op = named->op};
+  LOBIT_RETURN_IF_ERROR(parse_number("thread", take_field(line), event.thread));
+  LOBIT_RETURN_IF_ERROR(parse_number("time", take_field(line), event.time_ns));
+  LOBIT_RETURN_IF_ERROR(parse_number("block", take_field(line), event.block));
+  LOBIT_RETURN_IF_ERROR(parse_number("bytes", take_field(line), event.bytes));
+  LOBIT_RETURN_IF_ERROR(parse_number("alignment", take_field(line), event.alignment));
+  LOBIT_RETURN_IF_ERROR(parse_number("stream", take_field(line), event.stream));
+  LOBIT_TRY(event.tag, tags.number(take_field(line)));
+  LOBIT_RETURN_IF_ERROR(parse_number("address", take_field(line), event.address));
+  LOBIT_RETURN_IF_ERROR(parse_number("stack", take_field(line), event.stack));
+  return event;
+}
+
+Status append_event(std::string& out, const TraceEvent& event, std::string_view tag) {
+  const auto* named = std::ranges::find(kOps, event.op, &NamedOp::op);
+  if (named == kOps.end()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("trace: there is no operation {}", static_cast<unsigned>(event.op)));
+  }
+  fmt::format_to(std::back_inserter(out), "{},{},{},{},{},{},{},{},{},{}\n", named->name, event.thread,
+                 event.time_ns, event.block, event.bytes, event.alignment, event.stream, tag, event.address,
+                 event.stack);
+  return {};
+}
+
+}  // namespace lobit::detail
