@@ -48,6 +48,7 @@
 #include "lobit/memory/memory_strategy.h"
 #include "lobit/memory/memory_tag.h"
 #include "lobit/memory/pmr.h"
+#include "lobit/memory/profile_trace.h"
 #include "lobit/memory/replay.h"
 #include "lobit/memory/static_arena_resource.h"
 #include "lobit/memory/statistics_resource.h"
