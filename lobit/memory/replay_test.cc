@@ -159,7 +159,9 @@ TEST(Replay, CountsFreesThatTheResourceRefuses) {
 
 TEST(Replay, ReadsAlong) {
   std::string text(kTraceHeader);
-  text += "\nallocate,0,0,1,100,64,0,untagged,0,0\nallocate,0,0,2,50,64,0\nfree,0,0,1,100,64,0\n";
+  text +=
+      "\nallocate,0,0,1,100,64,0,untagged,0,0\nallocate,0,0,2,50,64,0,untagged,0,0\nfree,0,0,1,100,64,0,"
+      "untagged,0,0\n";
   SystemResource system;
   {
     const MemorySource source(std::as_bytes(std::span(text)), "trace");

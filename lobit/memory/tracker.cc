@@ -61,7 +61,8 @@ Tracker::Tracker(MemoryResource& upstream, const TrackingOptions& options, Maint
       options_(options),
       thread_(thread),
       start_(std::chrono::steady_clock::now()) {
-  if (options.timeline_points > 0) timeline_.emplace(options.timeline_points);
+  if (options.timeline_points > 0)
+    timeline_.emplace(std::max<size_t>(options.timeline_points, 2), kMaxMemoryTags);
 }
 
 Tracker::~Tracker() {
@@ -102,7 +103,7 @@ void Tracker::begin(int64_t live, int64_t blocks) {
   peak_committed_ = 0;
   at_peak_.clear();
   at_peak_live_ = 0;
-  if (timeline_) timeline_.emplace(options_.timeline_points);
+  if (timeline_) timeline_.emplace(std::max<size_t>(options_.timeline_points, 2), kMaxMemoryTags);
   for (const auto& tracks : threads_) {
     for (size_t i = 0; i < kTrackCounts; ++i) tracks->at_reset[i] = tracks->counts[i];
     tracks->much = 0;
@@ -192,7 +193,7 @@ Status Tracker::deallocate(TrackingLevel level, void* pointer, size_t bytes, siz
 // The same at other levels.
 Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes,
                                       size_t alignment, Stream stream) {
-  const bool is_timed = tracks.calls++ % kTimedCalls == 0;
+  const bool is_timed = level >= TrackingLevel::kStandard && tracks.calls++ % kTimedCalls == 0;
   const uint64_t start = is_timed ? now_ns() : 0;
   Result<void*> block = upstream_.allocate(bytes, alignment, stream);
   if (is_timed) allocate_latency_.add(now_ns() - start);
@@ -201,7 +202,7 @@ Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks,
     return fail(with_holders(level, std::move(block).error()));
   }
   tracks.allocated(bytes);
-  tracks.count(kSizes + doubling_of(bytes));
+  if (level >= TrackingLevel::kStandard) tracks.count(kSizes + doubling_of(bytes));
   if (wants_record(level, tracks, bytes)) add_record(level, tracks, *block, bytes);
   if (tracks.untold() > tracks.much) tell(level, tracks);
   return block;
@@ -256,14 +257,13 @@ bool Tracker::wants_record(TrackingLevel level, ThreadTracks& tracks, size_t byt
 }
 
 void Tracker::add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes) {
-  const BlockRecord record{
-      .pointer = pointer,
-      .bytes = bytes,
-      .time_ns = now_ns(),
-      .stack = options_.stacks == StackCapture::kRecordedBlocks ? capture_call_stack() : 0,
-      .thread = tracks.thread,
-      .tag = current_memory_tag(),
-      .is_sampled = level != TrackingLevel::kDetailed};
+  const BlockRecord record{.pointer = pointer,
+                           .bytes = bytes,
+                           .time_ns = now_ns(),
+                           .stack = options_.stacks == StackCapture::kRecorded ? capture_call_stack() : 0,
+                           .thread = tracks.thread,
+                           .tag = current_memory_tag(),
+                           .is_sampled = level != TrackingLevel::kDetailed};
   has_records_.store(true, std::memory_order_relaxed);
   bool is_kept = false;
   // One of a block that was freed past this resource, or at kNone.
@@ -385,8 +385,8 @@ bool Tracker::note_moment(TrackingLevel level, uint64_t now) {
   const ByTag split = split_by_tag();
   const uint64_t committed = committed_.load(std::memory_order_relaxed);
   if (timeline_)
-    timeline_->add(now, static_cast<uint64_t>(std::max<int64_t>(live_, 0)), committed,
-                   std::span(split).first(memory_tag_count()));
+    timeline_->add(now - std::min(begin_ns_, now), static_cast<uint64_t>(std::max<int64_t>(live_, 0)),
+                   committed, split);
   if (!is_peak) return false;
   peak_time_ns_ = now;
   peak_committed_ = committed;

@@ -235,7 +235,15 @@ std::vector<Tracker::Holding> Tracker::add_times(MemoryProfile& profile) {
   for (const int64_t peak : std::span(peak_by_tag_).first(profile.tags.size())) {
     profile.peak_by_tag.push_back(positive(peak));
   }
-  if (timeline_) profile.timeline = timeline_->moments(profile.tags.size());
+  if (timeline_) {
+    profile.timeline = timeline_->moments();
+    const ByTag now = split_by_tag();
+    profile.timeline.push_back({.time_ns = profile.duration_ns,
+                                .live_bytes = positive(live_),
+                                .committed = committed_.load(std::memory_order_relaxed),
+                                .bytes_by_tag = {now.begin(), now.end()}});
+    for (MemoryMoment& moment : profile.timeline) moment.bytes_by_tag.resize(profile.tags.size());
+  }
   return at_peak_;
 }
 

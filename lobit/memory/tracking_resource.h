@@ -28,6 +28,7 @@
 #include "lobit/memory/memory_profile.h"
 #include "lobit/memory/memory_tag.h"
 #include "lobit/memory/resource_wrapper.h"
+#include "lobit/memory/stack_capture.h"
 
 namespace lobit {
 
@@ -37,11 +38,6 @@ struct ThreadTracks;
 }  // namespace detail
 
 enum class TrackingLevel : uint8_t { kNone, kBasic, kStandard, kDetailed };
-
-enum class StackCapture : uint8_t {
-  kNone,
-  kRecordedBlocks,  // of each block that has a record
-};
 
 // Blocks that were not freed.
 struct LeakReport {
@@ -65,7 +61,7 @@ struct LeakScan {
 struct TrackingOptions {
   TrackingLevel level = TrackingLevel::kStandard;
   uint64_t sample_bytes = uint64_t{4} << 20;  // on average, between two blocks with a record at kStandard
-  StackCapture stacks = StackCapture::kRecordedBlocks;
+  StackCapture stacks = StackCapture::kRecorded;
   uint32_t timeline_points = 512;  // at most; they lie further apart as time goes by. 0: no timeline
   LeakScan leaks = {};
   std::string name = "memory";  // in the profile

@@ -1,80 +1,54 @@
 #include <algorithm>
-#include <new>
-#include <utility>
 
 #include "lobit/memory/usage_timeline_internal.h"
 
 namespace lobit::detail {
-namespace {
 
-void set(MemoryMoment& moment, uint64_t time_ns, uint64_t live_bytes, uint64_t committed,
-         std::span<const uint64_t> by_tag) {
-  moment.bytes_by_tag.assign(by_tag.begin(), by_tag.end());
-  moment.time_ns = time_ns;
-  moment.live_bytes = live_bytes;
-  moment.committed = committed;
-}
+UsageTimeline::UsageTimeline(size_t points, size_t tags)
+    : points_(points), width_(kTags + tags), rows_((points + 1) * width_) {}
 
-}  // namespace
-
-void UsageTimeline::add(uint64_t time_ns, uint64_t live_bytes, uint64_t committed,
-                        std::span<const uint64_t> by_tag) {
-  try {
-    const auto is_new = [&] {
-      return intervals_.empty() || intervals_.back().index != time_ns / interval_ns_;
-    };
-    while (is_new() && intervals_.size() >= most_) double_intervals();
-    if (is_new()) {
-      Interval interval{.index = time_ns / interval_ns_, .most = {}, .last = {}};
-      set(interval.most, time_ns, live_bytes, committed, by_tag);
-      interval.last = interval.most;
-      intervals_.push_back(std::move(interval));
-      return;
-    }
-    Interval& interval = intervals_.back();
-    if (live_bytes > interval.most.live_bytes) set(interval.most, time_ns, live_bytes, committed, by_tag);
-    set(interval.last, time_ns, live_bytes, committed, by_tag);
-  } catch (const std::bad_alloc&) {
-    return;
+void UsageTimeline::add(uint64_t time_ns, uint64_t live, uint64_t committed,
+                        std::span<const uint64_t> bytes_by_tag) {
+  while (time_ns >> shift_ >= points_) halve();
+  const auto interval = static_cast<size_t>(time_ns >> shift_);
+  for (; used_ <= interval; ++used_) {
+    copy(points_, used_);
+    row(used_)[kTime] = uint64_t{used_} << shift_;
   }
+  const std::span<uint64_t> now = row(points_);
+  now[kTime] = time_ns;
+  now[kLive] = live;
+  now[kCommitted] = committed;
+  std::ranges::copy(bytes_by_tag, now.begin() + kTags);
+  if (is_more(points_, interval)) copy(points_, interval);
 }
 
-void UsageTimeline::double_intervals() {
-  interval_ns_ *= 2;
-  size_t kept = 0;
-  for (size_t i = 0; i < intervals_.size(); ++i) {
-    Interval& interval = intervals_[i];
-    interval.index /= 2;
-    if (kept > 0 && intervals_[kept - 1].index == interval.index) {
-      Interval& before = intervals_[kept - 1];
-      if (interval.most.live_bytes > before.most.live_bytes) before.most = std::move(interval.most);
-      before.last = std::move(interval.last);
-      continue;
-    }
-    if (kept != i) intervals_[kept] = std::move(interval);
-    ++kept;
-  }
-  intervals_.resize(kept);
-}
-
-std::vector<MemoryMoment> UsageTimeline::moments(size_t tags) const {
+std::vector<MemoryMoment> UsageTimeline::moments() const {
   std::vector<MemoryMoment> moments;
-  moments.reserve(intervals_.size() * 2);
-  for (const Interval& interval : intervals_) {
-    moments.push_back(interval.most);
-    if (interval.last.time_ns != interval.most.time_ns) moments.push_back(interval.last);
+  moments.reserve(used_);
+  for (size_t i = 0; i < used_; ++i) {
+    const auto from = std::span(rows_).subspan(i * width_, width_);
+    moments.push_back({from[kTime], from[kLive], from[kCommitted], {from.begin() + kTags, from.end()}});
   }
-  for (MemoryMoment& moment : moments) moment.bytes_by_tag.resize(tags);
   return moments;
 }
 
-uint64_t UsageTimeline::bytes() const {
-  uint64_t bytes = intervals_.capacity() * sizeof(Interval);
-  for (const Interval& interval : intervals_) {
-    bytes +=
-        (interval.most.bytes_by_tag.capacity() + interval.last.bytes_by_tag.capacity()) * sizeof(uint64_t);
+bool UsageTimeline::is_more(size_t place, size_t than) const {
+  const uint64_t* a = rows_.data() + place * width_;
+  const uint64_t* b = rows_.data() + than * width_;
+  return a[kLive] > b[kLive] || (a[kLive] == b[kLive] && a[kCommitted] > b[kCommitted]);
+}
+
+void UsageTimeline::copy(size_t from, size_t to) {
+  if (from != to) std::ranges::copy(row(from), row(to).begin());
+}
+
+void UsageTimeline::halve() {
+  for (size_t i = 0; i < used_; i += 2) {
+    copy(i + 1 < used_ && is_more(i + 1, i) ? i + 1 : i, i / 2);
   }
-  return bytes;
+  used_ = (used_ + 1) / 2;
+  ++shift_;
 }
 
 }  // namespace lobit::detail

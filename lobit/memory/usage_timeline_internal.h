@@ -1,6 +1,6 @@
-// UsageTimeline: how much was live over time, in memory that does not grow with time. Keeps two moments of
-// each interval, the one with most live bytes and the last; when there are too many, intervals become twice
-// as long. One thread at a time.
+// UsageTimeline: what was live over time, in memory that is taken once: a fixed number of intervals of equal
+// length, which double when time runs out of them. Each keeps the moment at which most was live in it. Owned
+// by what draws a profile, which locks it.
 #pragma once
 
 #include <cstddef>
@@ -14,29 +14,35 @@ namespace lobit::detail {
 
 class UsageTimeline {
  public:
-  // Of at most `most_intervals` intervals, at least 1.
-  explicit UsageTimeline(size_t most_intervals) : most_(most_intervals) {}
+  // `points`: at least 2. Takes 8 x points x (3 + tags) bytes.
+  UsageTimeline(size_t points, size_t tags);
 
-  // Moments come in the order of time; `by_tag` has one entry for each tag and may be longer than those
-  // before. Allocates now and then; what finds no memory is left out.
-  void add(uint64_t time_ns, uint64_t live_bytes, uint64_t committed, std::span<const uint64_t> by_tag);
+  // What is live from `time_ns` on; `live` is the sum of `bytes_by_tag`, which has a number for each tag.
+  // Times never fall. What is live before the first call is nothing. Allocates nothing.
+  void add(uint64_t time_ns, uint64_t live, uint64_t committed, std::span<const uint64_t> bytes_by_tag);
 
-  // Ascending; all with `tags` entries.
-  std::vector<MemoryMoment> moments(size_t tags) const;
-  uint64_t bytes() const;
+  // One for each interval from time 0 to the last call: the moment of most live bytes, of equal ones that
+  // with most committed, of equal ones the first. An interval in which nothing happened has what was live
+  // when it began.
+  std::vector<MemoryMoment> moments() const;
+
+  uint64_t bytes() const { return rows_.size() * sizeof(uint64_t); }
+  uint64_t interval_ns() const { return uint64_t{1} << shift_; }
 
  private:
-  struct Interval {
-    uint64_t index;
-    MemoryMoment most;
-    MemoryMoment last;
-  };
+  // Rows: intervals, and as the last one what is live now.
+  enum Column : size_t { kTime, kLive, kCommitted, kTags };
 
-  void double_intervals();
+  std::span<uint64_t> row(size_t place) { return std::span(rows_).subspan(place * width_, width_); }
+  bool is_more(size_t place, size_t than) const;
+  void copy(size_t from, size_t to);
+  void halve();
 
-  size_t most_;
-  uint64_t interval_ns_ = 1;
-  std::vector<Interval> intervals_;
+  size_t points_;
+  size_t width_;
+  std::vector<uint64_t> rows_;
+  size_t used_ = 0;     // intervals that began
+  unsigned shift_ = 0;  // an interval has 2^shift_ ns
 };
 
 }  // namespace lobit::detail

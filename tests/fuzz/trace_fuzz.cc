@@ -1,5 +1,5 @@
 // What reads as a trace keeps its rules, can be replayed, and is written back: events byte for byte, facts so
-// that they mean the same. What does not read names the line that is wrong.
+// that they mean the same. Its profile adds up. What does not read names the line that is wrong.
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -9,6 +9,7 @@
 
 #include "lobit/base/check.h"
 #include "lobit/memory/failing_resource.h"
+#include "lobit/memory/profile_trace.h"
 #include "lobit/memory/replay.h"
 #include "lobit/memory/system_resource.h"
 
@@ -82,6 +83,40 @@ void check_written(const Trace& trace, const MemorySource& source, std::string_v
   LOBIT_CHECK(again.stacks().size() == reader.stacks().size());
 }
 
+uint64_t sum(const auto& values, auto part) {
+  uint64_t total = 0;
+  for (const auto& value : values) total += part(value);
+  return total;
+}
+
+void check_profile(const Trace& trace, const MemorySource& source) {
+  const MemoryProfile profile = profile_trace(source, {.max_live_blocks = 1000}).value();
+  LOBIT_CHECK(profile.allocations - profile.frees == profile.live_blocks);
+  LOBIT_CHECK(profile.peak.live_bytes == trace.peak_live_bytes());
+  const auto count = [](uint64_t value) { return value; };
+  const auto bytes = [](const auto& holder) { return holder.bytes; };
+  LOBIT_CHECK(sum(profile.peak.bytes_by_tag, count) == profile.peak.live_bytes);
+  LOBIT_CHECK(sum(profile.at_peak, bytes) == profile.peak.live_bytes);
+  LOBIT_CHECK(sum(profile.at_end, bytes) == profile.live_bytes);
+  LOBIT_CHECK(sum(profile.unfreed, bytes) == profile.live_bytes);
+  LOBIT_CHECK(sum(profile.sizes, count) == profile.allocations);
+  LOBIT_CHECK(sum(profile.lifetimes, count) == profile.frees);
+  LOBIT_CHECK(profile.timeline.size() <= 512);
+  for (const MemoryMoment& moment : profile.timeline) {
+    LOBIT_CHECK(moment.live_bytes <= profile.peak.live_bytes && moment.time_ns <= profile.duration_ns);
+    LOBIT_CHECK(sum(moment.bytes_by_tag, count) == moment.live_bytes);
+  }
+  LOBIT_CHECK(profile.arenas.size() <= 4);
+  for (const ArenaMap& map : profile.arenas) {
+    LOBIT_CHECK(map.rows >= 1 && map.rows <= 64 && map.columns >= 1 && map.columns <= 256);
+    LOBIT_CHECK(map.live.size() == size_t{map.rows} * map.columns && map.tag.size() == map.live.size());
+  }
+  for (const MemoryPattern& pattern : profile.patterns) {
+    LOBIT_CHECK(pattern.tag < profile.tags.size() && pattern.stack < profile.stacks.size());
+  }
+  for (const PeakAdvice& advice : profile.advice) LOBIT_CHECK(advice.bytes > 0);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -95,6 +130,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const uint64_t left = check_events(*trace);
   check_written(*trace, source, input);
+  check_profile(*trace, source);
 
   SystemResource system;
   FailingResource small(system, {.above_bytes = 1 << 16});
