@@ -54,4 +54,5 @@
 #include "lobit/memory/tensor_memory_pool.h"
 #include "lobit/memory/trace.h"
 #include "lobit/quant/distortion.h"
+#include "lobit/report/memory_report.h"
 #include "lobit/tensor/shape.h"
