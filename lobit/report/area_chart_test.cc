@@ -26,18 +26,26 @@ struct Path {
   std::vector<Corner> corners;
 };
 
+// What stands between `name="` and the next quote, from `at` on. std::regex would need a stack as deep as the
+// long ones.
+std::string attribute_text(const std::string& svg, const std::string& name, size_t at) {
+  const size_t begin = svg.find(name + "=\"", at) + name.size() + 2;
+  return svg.substr(begin, svg.find('"', begin) - begin);
+}
+
 std::vector<Path> paths(const std::string& svg) {
-  const std::regex path(
-      "<path class=\"((?:area|line) \\w+)\" data-name=\"([^\"]*)\" data-values=\"([^\"]*)\" d=\"([^\"]*)\"");
-  const std::regex corner("[ML]([-0-9.]+) ([-0-9.]+)");
   std::vector<Path> out;
-  for (std::sregex_iterator i(svg.begin(), svg.end(), path), end; i != end; ++i) {
-    Path found{(*i)[1], (*i)[2], (*i)[3], {}};
-    const std::string d = (*i)[4];
-    for (std::sregex_iterator j(d.begin(), d.end(), corner); j != end; ++j) {
-      found.corners.push_back({std::stod((*j)[1]), std::stod((*j)[2])});
-    }
-    out.push_back(found);
+  for (size_t at = svg.find("<path class="); at != std::string::npos; at = svg.find("<path class=", at + 1)) {
+    if (svg.find("data-name=", at) > svg.find('>', at)) continue;  // a swatch
+    Path found{attribute_text(svg, "class", at),
+               attribute_text(svg, "data-name", at),
+               attribute_text(svg, "data-values", at),
+               {}};
+    std::string d = attribute_text(svg, " d", at);
+    for (char& c : d) c = c == 'M' || c == 'L' || c == 'Z' ? ' ' : c;
+    std::istringstream numbers(d);
+    for (Corner corner{}; numbers >> corner.x >> corner.y;) found.corners.push_back(corner);
+    out.push_back(std::move(found));
   }
   return out;
 }

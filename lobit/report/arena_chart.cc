@@ -183,7 +183,9 @@ struct Layout {
 
 std::vector<Segment> segments_of(const Grid& grid) {
   std::vector<ArenaChart::Gap> shown = grid.gaps;
-  std::ranges::stable_sort(shown, [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
+  std::ranges::sort(shown, [](const auto& a, const auto& b) {
+    return a.bytes != b.bytes ? a.bytes > b.bytes : a.row < b.row;
+  });
   shown.resize(std::min(shown.size(), kMostGaps));
   std::ranges::sort(shown, [](const auto& a, const auto& b) { return a.row < b.row; });
   std::vector<Segment> out{{0, grid.rows, 0, 0}};

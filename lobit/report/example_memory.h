@@ -96,7 +96,7 @@ inline std::vector<MemoryHolder> holders_at(const MemoryMoment& moment) {
     if (moment.bytes_by_tag[tag] > 0)
       out.push_back({tag, stacks[tag], moment.bytes_by_tag[tag], blocks[tag]});
   }
-  std::ranges::stable_sort(out, [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
+  std::ranges::sort(out, [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
   return out;
 }
 

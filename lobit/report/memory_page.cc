@@ -52,7 +52,8 @@ std::vector<size_t> tags_by_size(const MemoryProfile& profile) {
   for (size_t tag = 0; tag < most.size(); ++tag) {
     if (most[tag] > 0) order.push_back(tag);
   }
-  std::ranges::stable_sort(order, [&most](size_t a, size_t b) { return most[a] > most[b]; });
+  std::ranges::sort(order,
+                    [&most](size_t a, size_t b) { return most[a] != most[b] ? most[a] > most[b] : a < b; });
   return order;
 }
 

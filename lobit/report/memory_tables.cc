@@ -161,8 +161,10 @@ Table tags_table(const MemoryProfile& profile) {
                       value_at(profile.peak.bytes_by_tag, tag) > 0 || at_end[tag] > 0;
     if (held) order.push_back(tag);
   }
-  std::ranges::stable_sort(order, [&](size_t a, size_t b) {
-    return value_at(profile.peak.bytes_by_tag, a) > value_at(profile.peak.bytes_by_tag, b);
+  std::ranges::sort(order, [&](size_t a, size_t b) {
+    const uint64_t left = value_at(profile.peak.bytes_by_tag, a);
+    const uint64_t right = value_at(profile.peak.bytes_by_tag, b);
+    return left != right ? left > right : a < b;
   });
   for (const size_t tag : order) {
     const uint64_t bytes = value_at(profile.peak.bytes_by_tag, tag);
