@@ -65,4 +65,5 @@
 #include "lobit/memory/trace.h"
 #include "lobit/memory/tracking_resource.h"
 #include "lobit/quant/distortion.h"
+#include "lobit/report/memory_report.h"
 #include "lobit/tensor/shape.h"
