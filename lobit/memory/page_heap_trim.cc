@@ -106,17 +106,21 @@ uint64_t PageHeap::trim_part(const Lock& lock, TrimRound& round) {
 PageHeap::Round PageHeap::discard_untouched(const Lock& lock) {
   gather(lock);
   uint64_t freed = 0;
+  uint32_t runs = 0;  // that gave something
+  const auto is_part_done = [&] { return freed >= kPartBytes || runs == kPartRuns; };
   for (uint32_t bin = unfinished_bins_; bin-- > 0;) {
     for (Bins* bins : {&committed_, &uncommitted_}) {
       RunId id = bins->heads[bin];
-      while (id != 0 && freed < kPartBytes) {
+      while (id != 0 && !is_part_done()) {
         const RunId next = runs_[id].next;
         const uint64_t committed = commits_.committed();
-        freed += discard_untouched_of(id, committed - std::min(committed, options_.keep));
+        const uint64_t given = discard_untouched_of(id, committed - std::min(committed, options_.keep));
+        freed += given;
+        runs += given != 0;
         id = next;
       }
     }
-    if (freed >= kPartBytes) {
+    if (is_part_done()) {
       unfinished_bins_ = bin + 1;  // what was given back of this one is not found again
       return Round::kUnfinished;
     }

@@ -15,6 +15,7 @@
 #include "lobit/memory/pmr.h"
 #include "lobit/memory/statistics_resource.h"
 #include "lobit/memory/system_resource.h"
+#include "lobit/memory/tracking_resource.h"
 
 namespace lobit {
 namespace {
@@ -380,6 +381,17 @@ INSTANTIATE_TEST_SUITE_P(Logging, ResourceConformance,
                          testing::Values(over_system([](ResourceStack& stack, MemoryResource& below) {
                            stack.add<LoggingResource>(below, stack.add<TraceText>());
                          })));
+
+ResourceUnderTest tracked_at(TrackingLevel level) {
+  return over_system([level](ResourceStack& stack, MemoryResource& below) {
+    stack.own(TrackingResource::create(below, {.level = level, .sample_bytes = 4096}).value());
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Tracking, ResourceConformance,
+                         testing::Values(tracked_at(TrackingLevel::kNone), tracked_at(TrackingLevel::kBasic),
+                                         tracked_at(TrackingLevel::kStandard),
+                                         tracked_at(TrackingLevel::kDetailed)));
 
 // A resource that is not made for threads.
 INSTANTIATE_TEST_SUITE_P(PmrPool, ResourceConformance,
