@@ -99,18 +99,20 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) bool lies_as(cons
   if (*address != caller.return_address) return false;
   const auto* const stack =
       reinterpret_cast<const uintptr_t*>(caller.stack_pointer);  // NOLINT(performance-no-int-to-ptr)
-  const uint32_t* const end = layout.steps.data() + layout.steps.size();
-  for (const uint32_t* step = layout.steps.data(); step != end; ++step) {
-    const auto kind = static_cast<LayoutStep>(*step & kLayoutStepMask);
-    const uintptr_t* const place = stack + (*step & ~kLayoutStepMask);
-    if (kind == LayoutStep::kReturnAddress) [[likely]] {
-      if (*place != *++address) return false;
-    } else if (kind == LayoutStep::kEnd) {
-      if (*place != 0) return false;
-    } else {
-      const uintptr_t found = kind == LayoutStep::kSavedFramePointer ? *place : caller.frame_pointer;
-      const auto words = static_cast<int32_t>(*++step);
-      if (found != reinterpret_cast<uintptr_t>(stack + words)) return false;
+  const uint32_t* word = layout.words.data();
+  const uint32_t* const end = word + layout.words.size();
+  while (word != end) {
+    const uint32_t group = *word++;
+    const auto check = static_cast<LayoutCheck>(group & kLayoutCheckMask);
+    if (check == LayoutCheck::kEnd) {
+      if (stack[*word++] != 0) return false;
+    } else if (check != LayoutCheck::kNone) {
+      const uintptr_t found =
+          check == LayoutCheck::kSavedFramePointer ? stack[*word++] : caller.frame_pointer;
+      if (found != reinterpret_cast<uintptr_t>(stack + static_cast<int32_t>(*word++))) return false;
+    }
+    for (const uint32_t* const next = word + (group & ~kLayoutCheckMask); word != next; ++word) {
+      if (stack[*word] != *++address) return false;
     }
   }
   return true;
@@ -153,8 +155,8 @@ StackId guess_stack(const FrameRegisters& caller, uintptr_t hint) {
     unwind(caller, stack);
   if (stack.count == 0) return 0;
   const StackId id = table.intern(stack.span(), hash_of(stack.span()));
-  if (!is_whole || id == 0 || layout.steps().empty()) return id;
-  if (const uint32_t number = table.intern_layout(id, layout.steps())) guesses.add(key, number);
+  if (!is_whole || id == 0 || layout.words().empty()) return id;
+  if (const uint32_t number = table.intern_layout(id, layout.words())) guesses.add(key, number);
   return id;
 }
 

@@ -8,7 +8,7 @@
 //   starts      uint32 each: where the stack of a number begins among the words
 //   newest      uint32 each: the newest layout of the stack of a number, 0: none
 //   words       uint64 each: the count of a stack's addresses, then they
-//   layouts     uint32 each: see LayoutRecord, then its steps; a layout's number is the place of its record
+//   layouts     uint32 each: see LayoutRecord, then its words; a layout's number is the place of its record
 #pragma once
 
 #include <atomic>
@@ -34,7 +34,7 @@ class StackTable {
   struct Layout {
     StackId id;
     const uintptr_t* addresses;
-    std::span<const uint32_t> steps;
+    std::span<const uint32_t> words;
   };
 
   // Holds `most_stacks` <= kMostStacks.
@@ -50,12 +50,12 @@ class StackTable {
 
   // The number of the layout of a stack that intern() returned, from 1. 0 when it is new and the stack has
   // too many or there is no room.
-  uint32_t intern_layout(StackId id, std::span<const uint32_t> steps);
+  uint32_t intern_layout(StackId id, std::span<const uint32_t> layout);
   // Of a number that intern_layout() returned, to this thread or one that this one has heard of it from.
   Layout layout(uint32_t number) const {
     std::byte* const memory = memory_.load(std::memory_order_relaxed);
     const LayoutRecord& record = this->record(memory, number);
-    return {record.stack, words(memory) + record.start + 1, steps_of(record)};
+    return {record.stack, words(memory) + record.start + 1, words_of(record)};
   }
 
   size_t count() const { return count_.load(std::memory_order_acquire); }
@@ -77,7 +77,7 @@ class StackTable {
     uint32_t start;  // of the stack
     uint32_t older;  // layout of the same stack
     uint16_t order;  // among these, from 1
-    uint16_t count;  // of steps
+    uint16_t count;  // of words
   };
   static constexpr uint32_t kRecordWords = sizeof(LayoutRecord) / sizeof(uint32_t);
 
@@ -96,15 +96,15 @@ class StackTable {
     return *reinterpret_cast<LayoutRecord*>(reinterpret_cast<uint32_t*>(words(memory) + word_count()) +
                                             number);
   }
-  static std::span<const uint32_t> steps_of(const LayoutRecord& record) {
+  static std::span<const uint32_t> words_of(const LayoutRecord& record) {
     return {reinterpret_cast<const uint32_t*>(&record + 1), record.count};
   }
-  // The layout of the stack with these steps, or 0; `newest` and all older ones are looked at.
-  uint32_t find_layout(std::byte* memory, uint32_t newest, std::span<const uint32_t> steps) const;
+  // The layout of the stack with these words, or 0; `newest` and all older ones are looked at.
+  uint32_t find_layout(std::byte* memory, uint32_t newest, std::span<const uint32_t> layout) const;
   // The bucket that holds the stack, or the free one where it belongs.
   Bucket& find(std::byte* memory, std::span<const uintptr_t> stack, uint64_t hash) const;
   StackId add(std::span<const uintptr_t> stack, uint64_t hash);
-  uint32_t add_layout(std::byte* memory, StackId id, std::span<const uint32_t> steps);
+  uint32_t add_layout(std::byte* memory, StackId id, std::span<const uint32_t> layout);
 
   uint32_t most_;
   MapMemory map_;

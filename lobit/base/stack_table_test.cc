@@ -96,7 +96,7 @@ Steps steps_of(uint32_t seed, size_t size = 4) {
 bool has_layout(const StackTable& table, uint32_t number, StackId id, const Steps& steps) {
   const StackTable::Layout layout = table.layout(number);
   return layout.id == id && layout.addresses == table.addresses(id).data() &&
-         std::ranges::equal(layout.steps, steps);
+         std::ranges::equal(layout.words, steps);
 }
 
 TEST(StackTable, KeepsSomeLayoutsOfEachStack) {
