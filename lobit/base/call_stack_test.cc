@@ -7,6 +7,7 @@
 #include <cstdarg>
 #include <functional>
 #include <memory>
+#include <new>
 #include <random>
 #include <set>
 #include <stdexcept>
@@ -16,13 +17,14 @@
 #include <alloca.h>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "lobit/base/call_stack_internal.h"
 #include "lobit/base/frame_rules_internal.h"
 #include "lobit/base/test_heap.h"
-#include "lobit/base/unwound_stack_internal.h"
 
 // Keeps a call from becoming the last instruction of its function, which then would be in no stack.
 #define RETURN_HERE() asm volatile("" ::: "memory")
@@ -32,24 +34,40 @@
 namespace lobit {
 namespace {
 
+#if defined(__x86_64__)
+constexpr bool kIsGuessed = true;
+#else
+constexpr bool kIsGuessed = false;
+#endif
+
 std::vector<uintptr_t> addresses_of(StackId id) {
   const auto addresses = stack_addresses(id);
   return {addresses.begin(), addresses.end()};
 }
 
-// What the unwinder says about the caller of the caller, and whether a capture says the same.
+// Whether a capture says what the unwinder does, and each way to the stack of the caller what a walk does.
 std::atomic<int> captures{0};
 std::atomic<int> differences{0};
+std::atomic<int> early_guesses{0};  // of stacks that lie as one before
+std::atomic<int> late_guesses{0};   // of stacks that were walked a moment before
 
-[[gnu::noinline]] StackId capture_checked() {
+[[gnu::noinline]] StackId capture_checked(uintptr_t hint = 0) {
   const StackId id = capture_call_stack();
+  const detail::FrameRegisters caller = LOBIT_CALLER_REGISTERS();
+  const StackId early = detail::guess_stack(caller, hint);
+  const StackId walked = detail::walk_stack(caller, hint);
+  const StackId late = detail::guess_stack(caller, hint);
   detail::StackAddresses expected;
-  detail::unwind(LOBIT_CALLER_REGISTERS(), expected);
+  detail::unwind(caller, expected);
   const auto found = stack_addresses(id);
   ++captures;
+  early_guesses += early != 0;
+  late_guesses += late != 0;
   // The frame of this function is in one of them only, so the unwinder sees one frame further.
   const size_t common = std::min(expected.count, kMaxStackFrames - 1);
-  if (found.size() != common + 1 || !std::equal(found.begin() + 1, found.end(), expected.addresses.begin())) {
+  if (found.size() != common + 1 || !std::equal(found.begin() + 1, found.end(), expected.addresses.begin()) ||
+      !std::ranges::equal(stack_addresses(walked), expected.span()) || (early != 0 && early != walked) ||
+      (late != 0 && late != walked)) {
     ++differences;
   }
   return id;
@@ -57,7 +75,7 @@ std::atomic<int> differences{0};
 
 class CallStack : public testing::Test {
  protected:
-  void SetUp() override { captures = differences = 0; }
+  void SetUp() override { captures = differences = early_guesses = late_guesses = 0; }
   void TearDown() override { EXPECT_EQ(differences, 0) << "of " << captures; }
 };
 
@@ -91,6 +109,18 @@ TEST_F(CallStack, OfOnePlaceHasOneNumber) {
   for (int i = 0; i < 100; ++i) ids.insert(leaf());
   EXPECT_EQ(ids.size(), 1u);
   EXPECT_FALSE(ids.contains(0));
+  EXPECT_EQ(late_guesses, kIsGuessed ? 100 : 0);
+  EXPECT_GE(early_guesses, kIsGuessed ? 99 : 0);
+}
+
+TEST_F(CallStack, IsTheSameWithAnyHint) {
+  std::set<StackId> ids;
+  for (uintptr_t i = 0; i < 100; ++i) {
+    RETURN_HERE();
+    ids.insert(capture_checked(i % 10 * 0x1001));
+  }
+  EXPECT_EQ(ids.size(), 1u);
+  EXPECT_EQ(late_guesses, kIsGuessed ? 100 : 0);
 }
 
 TEST_F(CallStack, OfTwoCallersDiffersAtEqualDepth) {
@@ -101,6 +131,7 @@ TEST_F(CallStack, OfTwoCallersDiffersAtEqualDepth) {
   ASSERT_EQ(ids[1].size(), 1u);
   EXPECT_NE(ids[0], ids[1]);
   EXPECT_EQ(stack_addresses(*ids[0].begin()).size(), stack_addresses(*ids[1].begin()).size());
+  EXPECT_GE(early_guesses, kIsGuessed ? 3998 : 0) << "both are remembered";
 }
 
 TEST_F(CallStack, GrowsByOneFrameForEachCall) {
@@ -117,6 +148,7 @@ TEST_F(CallStack, IsCutAtItsOuterEnd) {
   EXPECT_EQ(deep, recurse(200)) << "the ends that differ are lost";
   const auto shallow = addresses_of(recurse(1));
   EXPECT_TRUE(std::equal(shallow.begin(), shallow.begin() + 3, stack_addresses(deep).begin()));
+  EXPECT_EQ(late_guesses, kIsGuessed ? 3 : 0) << "the cut end is no difference";
 }
 
 // A frame whose size the code does not tell: the callers of its caller lie elsewhere each time.
@@ -150,6 +182,153 @@ TEST_F(CallStack, IsNotTakenFromWhatAnEarlierOneLeft) {
     EXPECT_EQ(stack_addresses(deep).size(), stack_addresses(flat).size() + 2);
   }
 }
+
+// The same for one layout of the deeper stack, which is known well when the other comes by: its return
+// addresses are all there, and only the frame pointer is another.
+TEST_F(CallStack, IsNotGuessedFromWhatAnEarlierOneLeft) {
+  for (size_t large = 32; large < 1024; large += 16) {
+    StackId deep = 0;
+    for (int i = 0; i < 3; ++i) deep = nested_alloca(2, 32);
+    const StackId flat = nested_alloca(0, large);
+    EXPECT_EQ(stack_addresses(deep).size(), stack_addresses(flat).size() + 2) << large;
+  }
+  EXPECT_GT(early_guesses, kIsGuessed ? 62 : -1);
+}
+
+// A stack of words that this test makes, as code would whose rules it takes from a real call.
+#if defined(__x86_64__)
+struct Forged {
+  std::array<uintptr_t, 512> words{};
+  std::vector<uintptr_t> addresses;
+  detail::FrameRegisters caller{};
+
+  uintptr_t place(size_t word) { return reinterpret_cast<uintptr_t>(words.data() + word); }
+
+  // Two frames that end by the frame pointer, of `first` and `second` words, then the start of a thread.
+  Forged(uintptr_t alloca_address, uintptr_t end_address, size_t first, size_t second) {
+    const detail::FrameRule rule = detail::read_frame_rule(alloca_address);
+    const size_t inner = first + rule.cfa_words();
+    const size_t outer = inner + second + rule.cfa_words();
+    caller = {.return_address = alloca_address, .stack_pointer = place(0), .frame_pointer = place(first)};
+    words[inner - 1] = alloca_address;
+    words[inner - rule.saved_words()] = place(inner + second);
+    words[outer - 1] = end_address;
+    addresses = {alloca_address, alloca_address};
+    if (end_address != 0) addresses.push_back(end_address);
+  }
+};
+
+struct ForgedCalls {
+  uintptr_t alloca_address = 0;  // returns into a frame that ends by the frame pointer
+  uintptr_t outermost_address = 0;
+};
+ForgedCalls forged_calls() {
+  const std::vector<uintptr_t> real = addresses_of(nested_alloca(0, 32));
+  ForgedCalls calls{.outermost_address = real.back()};
+  for (const uintptr_t address : real) {
+    const detail::FrameRule rule = detail::read_frame_rule(address);
+    if (rule.is_step() && rule.is_from_frame_pointer() && rule.saved_words() != 0)
+      calls.alloca_address = address;
+  }
+  return calls;
+}
+
+TEST_F(CallStack, IsGuessedByEveryWordThatMatters) {
+  const ForgedCalls calls = forged_calls();
+  ASSERT_NE(calls.alloca_address, 0u);
+  for (const uintptr_t end : {calls.outermost_address, uintptr_t{0}}) {
+    Forged stack(calls.alloca_address, end, 20, 30);
+    const uintptr_t hint = 77 + end;
+    EXPECT_EQ(detail::guess_stack(stack.caller, hint), 0u);
+    const StackId id = detail::walk_stack(stack.caller, hint);
+    ASSERT_EQ(addresses_of(id), stack.addresses);
+    ASSERT_EQ(detail::guess_stack(stack.caller, hint), id);
+    size_t mattering = 0;
+    for (uintptr_t& word : stack.words) {
+      word ^= 64;
+      const StackId guessed = detail::guess_stack(stack.caller, hint);
+      EXPECT_TRUE(guessed == 0 || guessed == id);
+      mattering += guessed == 0;
+      word ^= 64;
+    }
+    EXPECT_EQ(mattering, 3u) << "two return addresses, or the end, and the saved frame pointer";
+    for (uintptr_t detail::FrameRegisters::* const part :
+         {&detail::FrameRegisters::return_address, &detail::FrameRegisters::frame_pointer}) {
+      stack.caller.*part ^= 64;
+      EXPECT_EQ(detail::guess_stack(stack.caller, hint), 0u);
+      stack.caller.*part ^= 64;
+    }
+    EXPECT_EQ(detail::guess_stack(stack.caller, hint), id);
+  }
+}
+
+TEST_F(CallStack, IsGuessedWhereverItLies) {
+  const ForgedCalls calls = forged_calls();
+  constexpr size_t kPage = 4096;  // stack pointers that differ by this much have one key
+  static_assert(sizeof(Forged) % 8 == 0 && sizeof(Forged) < 2 * kPage);
+  std::vector<std::byte> room(4 * kPage);
+  void* place = room.data();
+  size_t space = room.size();
+  ASSERT_NE(std::align(alignof(Forged), 2 * kPage, place, space), nullptr);
+  StackId ids[2];
+  for (size_t i = 0; i < 2; ++i) {
+    auto* const stack = new (static_cast<std::byte*>(place) + i * kPage)
+        Forged(calls.alloca_address, calls.outermost_address, 8, 9);
+    ids[i] = i == 0 ? detail::walk_stack(stack->caller, 5) : detail::guess_stack(stack->caller, 5);
+    std::destroy_at(stack);
+  }
+  EXPECT_NE(ids[0], 0u);
+  EXPECT_EQ(ids[1], ids[0]);
+}
+
+TEST_F(CallStack, OfManyShapesKeepsALimitedNumber) {
+  const ForgedCalls calls = forged_calls();
+  int guessed = 0;
+  StackId id = 0;
+  uint64_t bytes = 0;
+  for (size_t size = 10; size < 60; ++size) {
+    Forged stack(calls.alloca_address, calls.outermost_address, size, 70);
+    id = detail::walk_stack(stack.caller, 1000 + size);
+    EXPECT_EQ(addresses_of(id), stack.addresses);
+    guessed += detail::guess_stack(stack.caller, 1000 + size) == id;
+    if (size == 30) bytes = call_stack_bytes();
+  }
+  EXPECT_GE(guessed, 1);
+  EXPECT_LE(guessed, 8);
+  EXPECT_EQ(call_stack_bytes(), bytes) << "no memory for the rest";
+}
+
+// Beyond a word that differs may be no memory at all.
+TEST_F(CallStack, IsNotReadBeyondADifference) {
+  const ForgedCalls calls = forged_calls();
+  constexpr size_t kFirst = 20;
+  constexpr size_t kPage = 4096;
+  const size_t inner = kFirst + detail::read_frame_rule(calls.alloca_address).cfa_words();
+  auto* const pages = static_cast<std::byte*>(
+      ::mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(static_cast<void*>(pages), MAP_FAILED);
+  ASSERT_EQ(::mprotect(pages + kPage, kPage, PROT_NONE), 0);
+  // The first frame, and nothing else, at the end of the page.
+  auto* const words = reinterpret_cast<uintptr_t*>(pages + kPage) - inner;
+  const detail::FrameRegisters caller{.return_address = calls.alloca_address,
+                                      .stack_pointer = reinterpret_cast<uintptr_t>(words),
+                                      .frame_pointer = reinterpret_cast<uintptr_t>(words + kFirst)};
+  // The whole stack lies where its key is the same.
+  std::vector<std::byte> room(4 * kPage);
+  void* place = room.data();
+  size_t space = room.size();
+  ASSERT_NE(std::align(kPage, 2 * kPage, place, space), nullptr);
+  auto* const forged = new (static_cast<std::byte*>(place) + caller.stack_pointer % kPage)
+      Forged(calls.alloca_address, calls.outermost_address, kFirst, 30);
+  ASSERT_NE(detail::walk_stack(forged->caller, 9), 0u);
+  ASSERT_NE(detail::guess_stack(forged->caller, 9), 0u);
+  std::copy_n(forged->words.begin(), inner, words);
+  std::destroy_at(forged);
+  words[inner - 1] ^= 64;
+  EXPECT_EQ(detail::guess_stack(caller, 9), 0u);
+  ASSERT_EQ(::munmap(pages, 2 * kPage), 0);
+}
+#endif
 
 // Frames of every kind, in trees that chance makes.
 struct Tree {
@@ -271,6 +450,8 @@ TEST_F(CallStack, IsTheUnwindersInAnyTreeOfCalls) {
     Tree{.random = std::mt19937(seed), .budget = 500}.grow(12);
   }
   EXPECT_GT(captures, 2000);
+  // All but those with a frame that only the unwinder understands, and of too many shapes.
+  EXPECT_GT(late_guesses, kIsGuessed ? captures / 4 : -1);
 }
 
 TEST_F(CallStack, IsTheUnwindersInManyThreads) {
@@ -379,7 +560,12 @@ TEST_F(CallStack, IsCountedWithItsMemory) {
   const uint64_t bytes = call_stack_bytes();
   const StackId id = capture_call_stack();
   EXPECT_EQ(call_stack_count(), count + 1);
-  EXPECT_EQ(call_stack_bytes(), bytes + 8 * (stack_addresses(id).size() + 1) + 4);
+  // The addresses and their count, two numbers, and a layout: its record and, beside one word, at least one
+  // and at most four for each frame but the last.
+  const size_t frames = stack_addresses(id).size();
+  const uint64_t added = call_stack_bytes() - bytes - 8 * (frames + 1) - 2 * 4;
+  EXPECT_GE(added, kIsGuessed ? 16 + 4 * frames : 0);
+  EXPECT_LE(added, kIsGuessed ? 16 + 4 + 16 * (frames - 1) : 0);
   EXPECT_TRUE(stack_addresses(0).empty());
   EXPECT_TRUE(stack_addresses(static_cast<StackId>(call_stack_count() + 1)).empty());
 }
@@ -387,6 +573,24 @@ TEST_F(CallStack, IsCountedWithItsMemory) {
 #if defined(__x86_64__)
 uintptr_t address_here() {
   return stack_addresses(capture_call_stack()).front();
+}
+
+// What was guessed before a library went is not believed after it.
+TEST_F(CallStack, IsWalkedAgainWhenALibraryHasGone) {
+  const detail::FrameRegisters caller = LOBIT_CALLER_REGISTERS();
+  ASSERT_NE(detail::walk_stack(caller, 3), 0u);
+  const StackId id = detail::walk_stack(caller, 3);
+  ASSERT_EQ(detail::guess_stack(caller, 3), id);
+  void* const library = ::dlopen("libBrokenLocale.so.1", RTLD_NOW);
+  ASSERT_NE(library, nullptr);
+  ASSERT_EQ(::dlclose(library), 0);
+  // Not known to the rules.
+  detail::FrameRegisters elsewhere = caller;
+  elsewhere.return_address = address_here() + 1;
+  ASSERT_NE(detail::walk_stack(elsewhere, 3), 0u);
+  EXPECT_EQ(detail::guess_stack(caller, 3), 0u);
+  EXPECT_EQ(detail::walk_stack(caller, 3), id);
+  EXPECT_EQ(detail::guess_stack(caller, 3), id);
 }
 
 TEST(FrameRules, AreLearntOnceAndForgottenWhenALibraryGoes) {

@@ -428,6 +428,7 @@ void FrameRules::forget_all() {
   for (auto& way : ways_) {
     for (auto& place : way) place.store(0, std::memory_order_relaxed);
   }
+  forgotten_.fetch_add(1, std::memory_order_release);
 }
 
 }  // namespace lobit::detail

@@ -73,6 +73,9 @@ class FrameRules {
   // place: forgets everything, and answers other(), for the walk so far may have used what is no longer true.
   FrameRule learn(uintptr_t address);
 
+  // How often they were forgotten. Who reads a number finds no older rule.
+  uint64_t forgotten() const { return forgotten_.load(std::memory_order_acquire); }
+
  private:
   static constexpr size_t kSets = 4096;
   static constexpr size_t kWays = 4;
@@ -87,6 +90,7 @@ class FrameRules {
   // step.
   alignas(64) std::array<std::array<std::atomic<uint64_t>, kSets>, kWays> ways_{};
   std::atomic<uint64_t> unloads_{0};
+  std::atomic<uint64_t> forgotten_{0};
 };
 
 }  // namespace lobit::detail

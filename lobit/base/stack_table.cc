@@ -1,29 +1,12 @@
 #include <algorithm>
-#include <bit>
 
 #include "lobit/base/stack_table_internal.h"
 
 namespace lobit::detail {
 
-size_t StackTable::bucket_count() const {
-  return std::bit_ceil(size_t{most_} + 1) * 2;
-}
-
 size_t StackTable::total_bytes() const {
-  return (bucket_count() + std::bit_ceil(size_t{most_} + 1)) * sizeof(uint32_t) +
-         size_t{most_} * (kMaxStackFrames + 1) * sizeof(uintptr_t);
-}
-
-StackTable::Bucket* StackTable::buckets(std::byte* memory) const {
-  return reinterpret_cast<Bucket*>(memory);
-}
-
-std::atomic<uint32_t>* StackTable::starts(std::byte* memory) const {
-  return reinterpret_cast<std::atomic<uint32_t>*>(memory) + bucket_count();
-}
-
-uintptr_t* StackTable::words(std::byte* memory) const {
-  return reinterpret_cast<uintptr_t*>(starts(memory) + std::bit_ceil(size_t{most_} + 1));
+  return (bucket_count() + 2 * id_count() + layout_word_count()) * sizeof(uint32_t) +
+         word_count() * sizeof(uintptr_t);
 }
 
 StackTable::Bucket& StackTable::find(std::byte* memory, std::span<const uintptr_t> stack,
@@ -79,9 +62,50 @@ std::span<const uintptr_t> StackTable::addresses(StackId id) const {
   return {record + 1, record[0]};
 }
 
+uint32_t StackTable::find_layout(std::byte* memory, uint32_t newest, std::span<const uint32_t> layout) const {
+  uint32_t number = newest;
+  while (number != 0) {
+    const LayoutRecord& known = record(memory, number);
+    if (std::ranges::equal(words_of(known), layout)) break;
+    number = known.older;
+  }
+  return number;
+}
+
+uint32_t StackTable::intern_layout(StackId id, std::span<const uint32_t> layout) {
+  std::byte* const memory = memory_.load(std::memory_order_acquire);
+  const uint32_t newest = this->newest(memory)[id].load(std::memory_order_acquire);
+  const uint32_t known = find_layout(memory, newest, layout);
+  const bool has_all = newest != 0 && record(memory, newest).order == kMostLayoutsOfStack;
+  return known != 0 || has_all ? known : add_layout(memory, id, layout);
+}
+
+uint32_t StackTable::add_layout(std::byte* memory, StackId id, std::span<const uint32_t> layout) {
+  const std::lock_guard lock(adding_);
+  // Other threads may have added some since.
+  std::atomic<uint32_t>& newest = this->newest(memory)[id];
+  const uint32_t older = newest.load(std::memory_order_relaxed);
+  if (const uint32_t known = find_layout(memory, older, layout)) return known;
+  const uint32_t order = older == 0 ? 1 : record(memory, older).order + 1u;
+  const uint32_t number = used_layout_words_.load(std::memory_order_relaxed);
+  const size_t end = number + kRecordWords + layout.size();
+  if (order > kMostLayoutsOfStack || end > layout_word_count()) return 0;
+  LayoutRecord& added = record(memory, number);
+  added = {.stack = id,
+           .start = starts(memory)[id].load(std::memory_order_relaxed),
+           .older = older,
+           .order = static_cast<uint16_t>(order),
+           .count = static_cast<uint16_t>(layout.size())};
+  std::ranges::copy(layout, reinterpret_cast<uint32_t*>(&added + 1));
+  used_layout_words_.store(static_cast<uint32_t>(end), std::memory_order_relaxed);
+  newest.store(number, std::memory_order_release);
+  return number;
+}
+
 uint64_t StackTable::bytes() const {
   if (memory_.load(std::memory_order_acquire) == nullptr) return 0;
-  return (bucket_count() + count() + 1) * sizeof(uint32_t) +
+  return (bucket_count() + 2 * (count() + 1) + used_layout_words_.load(std::memory_order_relaxed)) *
+             sizeof(uint32_t) +
          used_words_.load(std::memory_order_relaxed) * sizeof(uintptr_t);
 }
 

@@ -19,8 +19,8 @@ struct BlockRecord {
   void* pointer = nullptr;  // nullptr: none
   uint64_t bytes = 0;       // as asked for
   uint64_t time_ns = 0;     // of the allocation
-  uint32_t stack = 0;       // StackId
-  uint16_t thread = 0;
+  uint32_t thread = 0;
+  uint16_t stack = 0;  // StackId, which never is more
   MemoryTag tag = MemoryTag::kUntagged;
   bool is_sampled = false;  // stands for blocks that have no record
 };

@@ -137,7 +137,7 @@ ThreadTracks* Tracker::new_tracks() {
     }
     tracks = threads_.back().get();
   }
-  tracks->thread = static_cast<uint16_t>(thread_number());
+  tracks->thread = thread_number();
   tracks->random = (uint64_t{tracks->thread} + 1) * 0x9E3779B97F4A7C15;
   tracks->until_sample = sample_distance(tracks->random, options_.sample_bytes);
   return tracks;
@@ -152,11 +152,13 @@ void Tracker::retire(ThreadTracks* tracks) {
 
 // ---- Calls. Each level does its own and no more: at kBasic a pair adds some twenty instructions.
 
-Result<void*> Tracker::allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream) {
+Result<void*> Tracker::allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
+                                uintptr_t caller) {
   ThreadTracks* const tracks = local();
   if (tracks == nullptr) [[unlikely]]
-    return allocate_first(level, bytes, alignment, stream);
-  if (level >= TrackingLevel::kStandard) return allocate_known(level, *tracks, bytes, alignment, stream);
+    return allocate_first(level, bytes, alignment, stream, caller);
+  if (level >= TrackingLevel::kStandard)
+    return allocate_known(level, *tracks, bytes, alignment, stream, caller);
   Result<void*> block = upstream_.allocate(bytes, alignment, stream);
   if (!block) [[unlikely]] {
     tracks->count(kRefusedAllocations);
@@ -192,7 +194,7 @@ Status Tracker::deallocate(TrackingLevel level, void* pointer, size_t bytes, siz
 
 // The same at other levels.
 Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes,
-                                      size_t alignment, Stream stream) {
+                                      size_t alignment, Stream stream, uintptr_t caller) {
   const bool is_timed = level >= TrackingLevel::kStandard && tracks.calls++ % kTimedCalls == 0;
   const uint64_t start = is_timed ? now_ns() : 0;
   Result<void*> block = upstream_.allocate(bytes, alignment, stream);
@@ -203,7 +205,7 @@ Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks,
   }
   tracks.allocated(bytes);
   if (level >= TrackingLevel::kStandard) tracks.count(kSizes + doubling_of(bytes));
-  if (wants_record(level, tracks, bytes)) add_record(level, tracks, *block, bytes);
+  if (wants_record(level, tracks, bytes)) add_record(level, tracks, *block, bytes, caller);
   if (tracks.untold() > tracks.much) tell(level, tracks);
   return block;
 }
@@ -229,10 +231,11 @@ Status Tracker::deallocate_known(TrackingLevel level, ThreadTracks& tracks, void
 
 // A thread's first call, and every one of a thread that is ending. Without room for its counts, it is not
 // counted.
-Result<void*> Tracker::allocate_first(TrackingLevel level, size_t bytes, size_t alignment, Stream stream) {
+Result<void*> Tracker::allocate_first(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
+                                      uintptr_t caller) {
   const Entry entry(*this);
   if (entry.tracks() == nullptr) return upstream_.allocate(bytes, alignment, stream);
-  return allocate_known(level, *entry.tracks(), bytes, alignment, stream);
+  return allocate_known(level, *entry.tracks(), bytes, alignment, stream, caller);
 }
 
 Status Tracker::deallocate_first(TrackingLevel level, void* pointer, size_t bytes, size_t alignment,
@@ -256,11 +259,14 @@ bool Tracker::wants_record(TrackingLevel level, ThreadTracks& tracks, size_t byt
   return true;
 }
 
-void Tracker::add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes) {
+void Tracker::add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
+                         uintptr_t caller) {
   const BlockRecord record{.pointer = pointer,
                            .bytes = bytes,
                            .time_ns = now_ns(),
-                           .stack = options_.stacks == StackCapture::kRecorded ? capture_call_stack() : 0,
+                           .thread = tracks.thread,
+                           .stack = static_cast<uint16_t>(
+                               options_.stacks == StackCapture::kRecorded ? capture_call_stack(caller) : 0),
                            .thread = tracks.thread,
                            .tag = current_memory_tag(),
                            .is_sampled = level != TrackingLevel::kDetailed};

@@ -74,7 +74,9 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
                                                  MaintenanceThread& thread = MaintenanceThread::of_process());
   ~Tracker() override;
 
-  Result<void*> allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream);
+  // `caller`: where the resource's allocate() returns to, if known: stacks are found faster by it.
+  Result<void*> allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
+                         uintptr_t caller = 0);
   Status deallocate(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream);
 
   // Forgets every block; what lives below is counted from here on.
@@ -121,14 +123,15 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   void tell_user(const LeakReport& report) const;
 
   Result<void*> allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes, size_t alignment,
-                               Stream stream);
+                               Stream stream, uintptr_t caller);
   Status deallocate_known(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
                           size_t alignment, Stream stream);
-  Result<void*> allocate_first(TrackingLevel level, size_t bytes, size_t alignment, Stream stream);
+  Result<void*> allocate_first(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
+                               uintptr_t caller);
   Status deallocate_first(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream);
 
   bool wants_record(TrackingLevel level, ThreadTracks& tracks, size_t bytes) const;
-  void add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes);
+  void add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes, uintptr_t caller);
   void restore(const BlockRecord& record);
   void end_record(TrackingLevel level, ThreadTracks& tracks, const BlockRecord& record) const;
   // Bytes that the record stands for.

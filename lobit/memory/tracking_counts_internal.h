@@ -49,7 +49,7 @@ struct alignas(64) ThreadTracks {
 
   // The thread's alone.
   uint32_t calls;
-  uint16_t thread;
+  uint32_t thread;
   uint64_t random;
   int64_t until_sample;
   ThreadTracks* next_idle;

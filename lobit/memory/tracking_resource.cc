@@ -46,7 +46,8 @@ MemoryProfile TrackingResource::profile() const {
 Result<void*> TrackingResource::do_allocate(size_t bytes, size_t alignment, Stream stream) {
   const TrackingLevel level = this->level();
   if (level == TrackingLevel::kNone) return upstream().allocate(bytes, alignment, stream);
-  return tracker_->allocate(level, bytes, alignment, stream);
+  return tracker_->allocate(level, bytes, alignment, stream,
+                            reinterpret_cast<uintptr_t>(__builtin_return_address(0)));
 }
 
 Status TrackingResource::do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) {

@@ -1,4 +1,4 @@
-// The system's unwinder, as capture_call_stack() falls back on it and tests compare with it.
+// The ways to a stack that capture_call_stack() tries one after the other, and tests compare with each other.
 #pragma once
 
 #include <array>
@@ -32,8 +32,15 @@ struct StackAddresses {
   std::span<const uintptr_t> span() const { return {addresses.data(), count}; }
 };
 
+// The caller's stack if it lies as one lay that walk_stack() met with this hint, 0 otherwise. Exact: nothing
+// is returned that a walk would not find.
+StackId guess_stack(const FrameRegisters& caller, uintptr_t hint);
+
+// By the rules or, where they do not suffice, by the unwinder.
+StackId walk_stack(const FrameRegisters& caller, uintptr_t hint);
+
 // What the unwinder says of the stack from `caller` outwards. On other processors than x86-64 the frames of
 // whoever captures may be among the first.
-void unwind(FrameRegisters caller, StackAddresses& stack);
+void unwind(const FrameRegisters& caller, StackAddresses& stack);
 
 }  // namespace lobit::detail
