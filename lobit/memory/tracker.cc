@@ -261,13 +261,12 @@ bool Tracker::wants_record(TrackingLevel level, ThreadTracks& tracks, size_t byt
 
 void Tracker::add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
                          uintptr_t caller) {
+  const StackId stack = options_.stacks == StackCapture::kRecorded ? capture_call_stack(caller) : 0;
   const BlockRecord record{.pointer = pointer,
                            .bytes = bytes,
                            .time_ns = now_ns(),
                            .thread = tracks.thread,
-                           .stack = static_cast<uint16_t>(
-                               options_.stacks == StackCapture::kRecorded ? capture_call_stack(caller) : 0),
-                           .thread = tracks.thread,
+                           .stack = static_cast<uint16_t>(stack),
                            .tag = current_memory_tag(),
                            .is_sampled = level != TrackingLevel::kDetailed};
   has_records_.store(true, std::memory_order_relaxed);
