@@ -128,7 +128,7 @@ def make_row(bench, case, metric, unit, better, ours, peers=None, limits=None, r
 
 def ratio(row, other):
     """How many times better ours is than `other`, whichever way the metric counts; None when unknown."""
-    if not row["ours"] or not other:
+    if not row["ours"] or not other or row["ours"] < 0 or other < 0:  # a difference lost in the noise
         return None
     return row["ours"] / other if row["better"] == "higher" else other / row["ours"]
 

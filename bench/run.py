@@ -9,9 +9,10 @@ from bench.files import driver as files
 from bench.kernels import driver as kernels
 from bench.pools import driver as pools
 from bench.trace import driver as trace
+from bench.tracking import driver as tracking
 
 BENCHES = {"kernels": kernels, "files": files, "allocators": allocators, "trace": trace,
-           "pools": pools}
+           "pools": pools, "tracking": tracking}
 
 
 def parse():

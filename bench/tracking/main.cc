@@ -1,14 +1,17 @@
-// lobit_bench_tracking: what tracking adds to a pair of allocate and deallocate, as {malloc, ns}: nanoseconds
-// of a pair for every sample, by contestant. Replaces random blocks of a live set from sixteen call sites
-// twenty frames deep. Those of ours take turns, so that they share whatever the machine does; malloc stands
-// alone, for profilers that are loaded with it. --overhead prints the bytes that tracking takes beside the
-// transformer trace instead. Run by script/bench tracking.
+// lobit_bench_tracking: measures a pair of deallocate and allocate that replaces a random block of a live
+// set, from sixteen call sites twenty frames deep, and prints {malloc, ns}: whose malloc is loaded, and
+// nanoseconds of a pair for every sample. The contestant `ours` is a pool, and the same pool at every level
+// of tracking; they take turns, so that they share whatever the machine does. The contestant `malloc` is
+// alone, for profilers that are loaded with it. With --overhead prints {malloc, overhead} instead: the bytes
+// that tracking takes beside the live ones of the transformer trace. Run by script/bench tracking.
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cmath>
+#include <chrono>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <thread>
@@ -93,7 +96,7 @@ template <class Function>
   return result;
 }
 
-// Seconds of one thread's processor time for that many pairs.
+// This thread's processor seconds for that many pairs.
 template <class Allocator>
 double replace(Allocator& allocator, std::vector<void*>& blocks, size_t bytes, size_t pairs) {
   static constexpr auto kAllocate = make_sites<Allocator>(std::make_index_sequence<kSites>());
@@ -110,7 +113,7 @@ double replace(Allocator& allocator, std::vector<void*>& blocks, size_t bytes, s
   });
 }
 
-// One contestant with a live set for each thread.
+// One allocator with a live set for each thread.
 template <class Allocator>
 class Contest {
  public:
@@ -119,8 +122,6 @@ class Contest {
       std::vector<void*>& blocks = sets_.emplace_back();
       for (size_t i = 0; i < options.live; ++i) blocks.push_back(allocator_.allocate(options.bytes));
     }
-    // Not fewer, or one interruption would end the search for a number.
-    pairs_ = 4096;
     static_cast<void>(run());
     while (run() * static_cast<double>(pairs_) < 1e9 * options.sample_seconds) pairs_ *= 2;
   }
@@ -134,28 +135,33 @@ class Contest {
 
   // Nanoseconds of a pair, the mean over threads.
   double run() {
-    std::vector<double> seconds(sets_.size());
-    std::vector<std::thread> threads;
-    std::atomic<size_t> ready = 0;
-    const auto work = [&](size_t t) {
-      if (sets_.size() > 1) use_core(static_cast<int>(t));
-      ready.fetch_add(1);
-      while (ready.load() < sets_.size()) std::this_thread::yield();
-      seconds[t] = replace(allocator_, sets_[t], options_.bytes, pairs_);
-    };
-    for (size_t t = 1; t < sets_.size(); ++t) threads.emplace_back(work, t);
-    work(0);
-    for (std::thread& thread : threads) thread.join();
-    double sum = 0;
-    for (const double s : seconds) sum += s;
-    return 1e9 * sum / static_cast<double>(sets_.size() * pairs_);
+    const double seconds =
+        sets_.size() == 1 ? replace(allocator_, sets_[0], options_.bytes, pairs_) : run_threads();
+    return 1e9 * seconds / static_cast<double>(sets_.size() * pairs_);
   }
 
  private:
+  // The sum of their seconds. None is the main thread, whose core they would inherit.
+  double run_threads() {
+    std::vector<double> seconds(sets_.size());
+    std::vector<std::thread> threads;
+    std::atomic<size_t> ready = 0;
+    for (size_t t = 0; t < sets_.size(); ++t) {
+      threads.emplace_back([&, t] {
+        use_core(static_cast<int>(t));
+        ready.fetch_add(1);
+        while (ready.load() < sets_.size()) std::this_thread::yield();
+        seconds[t] = replace(allocator_, sets_[t], options_.bytes, pairs_);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  }
+
   Allocator allocator_;
   Options options_;
   std::vector<std::vector<void*>> sets_;
-  size_t pairs_ = 0;
+  size_t pairs_ = 4096;  // of a sample; not fewer, or one interruption would end the search for a number
 };
 
 struct Level {
@@ -176,25 +182,33 @@ std::unique_ptr<HybridMemoryPool> make_pool() {
   return HybridMemoryPool::create({.idle_trim = std::chrono::milliseconds(0)}).value();
 }
 
-struct Tracked {
-  std::unique_ptr<HybridMemoryPool> pool = make_pool();
-  std::unique_ptr<TrackingResource> tracked;
-  std::unique_ptr<Contest<OverResource>> contest;
+// A pool at one level. The tracking is destroyed after the blocks of the contest, and before the pool.
+class Tracked {
+ public:
+  Tracked(const Level& level, const Options& options)
+      : name_(level.name),
+        tracked_(TrackingResource::create(*pool_, level.options).value()),
+        contest_(OverResource(*tracked_), options) {}
+
+  const char* name() const { return name_; }
+  double run() { return contest_.run(); }
+
+ private:
+  const char* name_;
+  std::unique_ptr<HybridMemoryPool> pool_ = make_pool();
+  std::unique_ptr<TrackingResource> tracked_;
+  Contest<OverResource> contest_;
 };
 
 nlohmann::json measure_ours(const Options& options) {
   const auto pool = make_pool();
   Contest<OverResource> plain(OverResource(*pool), options);
-  std::vector<Tracked> tracked;
-  for (const Level& level : levels()) {
-    Tracked& one = tracked.emplace_back();
-    one.tracked = TrackingResource::create(*one.pool, level.options).value();
-    one.contest = std::make_unique<Contest<OverResource>>(OverResource(*one.tracked), options);
-  }
+  std::vector<std::unique_ptr<Tracked>> tracked;
+  for (const Level& level : levels()) tracked.push_back(std::make_unique<Tracked>(level, options));
   nlohmann::json result;
   for (size_t i = 0; i < options.samples; ++i) {
     result["pool"].push_back(plain.run());
-    for (size_t l = 0; l < tracked.size(); ++l) result[levels()[l].name].push_back(tracked[l].contest->run());
+    for (const auto& contestant : tracked) result[contestant->name()].push_back(contestant->run());
   }
   return result;
 }
@@ -206,26 +220,32 @@ nlohmann::json measure_malloc(const Options& options) {
   return result;
 }
 
-// Bytes of records, counts and the timeline at the end of the trace, before its blocks are freed, and live
-// ones.
+// What tracking takes at one level while the trace is replayed, in bytes: the most of its records, counts and
+// timeline, and the stacks that the process keeps, where the level takes any.
+nlohmann::json measure_overhead(const Level& level, const BlockTrace& trace) {
+  constexpr size_t kEvents = 4096;  // between two looks
+  const auto pool = make_pool();
+  const auto tracked = TrackingResource::create(*pool, level.options).value();
+  OverResource allocator(*tracked);
+  Replay<TouchPages::kNo, OverResource> replay(allocator, trace);
+  uint64_t records = 0;
+  while (!replay.done()) {
+    replay.run(kEvents);
+    records = std::max(records, tracked->statistics().own_bytes);
+  }
+  const bool takes_stacks =
+      level.options.level >= TrackingLevel::kStandard && level.options.stacks == StackCapture::kRecorded;
+  return {{"records", records},
+          {"stacks", takes_stacks ? call_stack_bytes() : 0},
+          {"live", trace.peak_live_bytes}};
+}
+
 nlohmann::json measure_overhead() {
+  constexpr size_t kRequests = 80;
   nlohmann::json result;
-  for (const auto& [name, growth] :
-       {std::pair("concat", KvGrowth::kConcat), std::pair("paged", KvGrowth::kPaged)}) {
-    const BlockTrace trace = transformer_trace(growth, 80);
-    for (const Level& level : levels()) {
-      const auto pool = make_pool();
-      const auto tracked = TrackingResource::create(*pool, level.options).value();
-      OverResource allocator(*tracked);
-      Replay<TouchPages::kNo, OverResource> replay(allocator, trace);
-      uint64_t most = 0;
-      while (!replay.done()) {
-        replay.run(4096);
-        most = std::max(most, tracked->statistics().own_bytes);
-      }
-      result[name][level.name] = {
-          {"own", most}, {"live", trace.peak_live_bytes}, {"stacks", call_stack_bytes()}};
-    }
+  for (const auto& [name, growth] : {std::pair("concat", KvGrowth::kConcat), {"paged", KvGrowth::kPaged}}) {
+    const BlockTrace trace = transformer_trace(growth, kRequests);
+    for (const Level& level : levels()) result[name][level.name] = measure_overhead(level, trace);
   }
   return result;
 }
