@@ -187,7 +187,7 @@ Status Tracker::deallocate(TrackingLevel level, void* pointer, size_t bytes, siz
     return freed;
   }
   tracks->freed(bytes);
-  if (tracks->untold() < -tracks->much) [[unlikely]]
+  if (tracks->has_sunk(bytes)) [[unlikely]]
     tell(level, *tracks);
   return freed;
 }
@@ -225,7 +225,7 @@ Status Tracker::deallocate_known(TrackingLevel level, ThreadTracks& tracks, void
   }
   tracks.freed(bytes);
   if (record) end_record(level, tracks, *record);
-  if (tracks.untold() < -tracks.much) tell(level, tracks);
+  if (tracks.has_sunk(bytes)) tell(level, tracks);
   return freed;
 }
 

@@ -2,6 +2,7 @@
 // reset is kept beside them, and who reads them subtracts it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -69,6 +70,12 @@ struct alignas(64) ThreadTracks {
   }
   int64_t live() const { return static_cast<int64_t>(counts[kAllocatedBytes] - counts[kFreedBytes]); }
   int64_t untold() const { return live() - told_live; }
+  // Whether a free of so many bytes is news. One block that goes is none, up to a sixteenth of all (`much` is
+  // a 256th): in most programs the next one takes its place.
+  bool has_sunk(uint64_t bytes) const {
+    const int64_t one_block = std::min<int64_t>(static_cast<int64_t>(bytes), 16 * much);
+    return untold() < -(much + one_block);
+  }
 };
 
 }  // namespace lobit::detail

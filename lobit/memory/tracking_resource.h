@@ -8,8 +8,8 @@
 //   kDetailed  tag, thread, age and stack of every block, and how long blocks live
 //
 // Any number of threads, as many as the resource below takes. Counts are kept by thread and added up by who
-// reads them; a thread tells the others of its live bytes when they changed by 1/256 of all (1 MiB at
-// kBasic), so peaks are exact for one thread, and for several too low by at most that for each.
+// reads them. A thread tells the others when its live bytes rose by 1/256 of all (1 MiB at kBasic), or fell by
+// that and one block: so peaks are exact for one thread, and for several too low by at most that for each.
 //
 // The record of a block goes before its memory is given back. Records and counts lie in the heap of the
 // program, not in the resource below; when the heap has no room for one, the block is allocated all the same
