@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -66,7 +67,9 @@ std::vector<PeakAdvice> PeakAdvisor::advice(const std::vector<std::string>& tags
         fmt::format("{} were committed beyond what was live, for rounding and gaps between blocks",
                     format_bytes(committed - peak_bytes_)));
   }
-  std::ranges::stable_sort(all, [](const PeakAdvice& a, const PeakAdvice& b) { return a.bytes > b.bytes; });
+  std::ranges::sort(all, [](const PeakAdvice& a, const PeakAdvice& b) {
+    return std::tie(b.bytes, a.text) < std::tie(a.bytes, b.text);
+  });
   return all;
 }
 

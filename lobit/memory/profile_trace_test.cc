@@ -413,7 +413,7 @@ MadeUpTrace random_trace(uint64_t seed, Reference& reference) {
       live.erase(live.begin() + static_cast<std::ptrdiff_t>(place));
     }
   }
-  for (const uint32_t stack : {10, 20}) {
+  for (const uint32_t stack : {10U, 20U}) {
     EXPECT_TRUE(trace.writer().append_stack(stack, {{"f", "a.cc", stack}}).has_value());
   }
   return trace;
@@ -424,7 +424,10 @@ std::vector<Holder> holders_after(const Reference& reference, size_t event) {
   for (const auto& [key, held] : reference.held_after(event)) {
     holders.emplace_back(key.first, key.second, held.first, held.second);
   }
-  std::ranges::stable_sort(holders, [](const Holder& a, const Holder& b) { return get<2>(a) > get<2>(b); });
+  const auto order = [](const Holder& holder) {
+    return std::tuple(UINT64_MAX - get<2>(holder), get<0>(holder), get<1>(holder));
+  };
+  std::ranges::sort(holders, {}, order);
   return holders;
 }
 
