@@ -10,7 +10,7 @@ namespace lobit {
 // What is not known is empty, or 0.
 struct StackFrame {
   std::string function = {};  // as its author wrote it, with its namespaces and arguments
-  std::string file = {};      // of the source
+  std::string file = {};      // of the source; without a line, the program or library
   uint32_t line = 0;          // from 1
 
   friend bool operator==(const StackFrame&, const StackFrame&) = default;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,6 +11,7 @@
 
 #include "lobit/memory/idle_trim.h"
 #include "lobit/memory/large_block_pool.h"
+#include "lobit/memory/memory_profile.h"
 #include "lobit/memory/page_heap.h"
 #include "lobit/memory/small_block_pool.h"
 
@@ -282,6 +284,38 @@ size_t HybridMemoryPool::do_trim() {
   return state_->heap->trim(state_->heap->lock());
 }
 
+TrimResult HybridMemoryPool::do_trim_within(const TimeBudget& budget) {
+  state_->small->drain();
+  TrimResult result;
+  PageHeap::TrimRound round;
+  while (true) {
+    result.bytes += state_->heap->trim_part(state_->heap->lock(), round);
+    result.finished = round.is_over();
+    if (result.finished || budget.is_spent()) return result;
+    std::this_thread::yield();  // to those who wait for the lock
+  }
+}
+
+// A slab's blocks are not moved: see movable_block_pool.h.
+void* HybridMemoryPool::do_allocate_below(const void* block, size_t bytes, size_t alignment,
+                                          Stream /*stream*/) {
+  if (!is_valid_request(bytes, alignment) || SmallBlockPool::fits_slab(bytes, alignment)) return nullptr;
+  if (state_->is_cached(bytes, alignment)) return state_->small->allocate_below(block, bytes, alignment);
+  state_->small->publish_own();
+  return state_->large->allocate_below(block, bytes, alignment);
+}
+
+std::optional<MemoryFragmentation> HybridMemoryPool::do_fragmentation() const {
+  const MemoryUsage usage = do_usage();
+  const PageHeap::FreeCommitted free = state_->heap->free_committed(state_->heap->lock());
+  return MemoryFragmentation{.committed = usage.committed,
+                             .requested = usage.allocated,
+                             .rounding = usage.used - std::min(usage.used, usage.allocated),
+                             .free = usage.committed - std::min(usage.committed, usage.used),
+                             .largest_free = free.largest,
+                             .free_pieces = free.runs};
+}
+
 MemoryUsage HybridMemoryPool::do_usage() const {
   MemoryUsage usage;
   {
@@ -301,6 +335,10 @@ MemoryUsage HybridMemoryPool::do_usage() const {
   usage.committed = state_->heap->committed(lock);
   usage.peak_committed = state_->heap->peak_committed(lock);
   return usage;
+}
+
+uint64_t HybridMemoryPool::held_bytes() const {
+  return state_->heap->held_bytes();
 }
 
 uint64_t HybridMemoryPool::metadata_bytes() const {

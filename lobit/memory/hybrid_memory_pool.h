@@ -5,6 +5,9 @@
 // misuse is found in every build: freeing twice, freeing what is not a block, or with the wrong size, is an
 // error and changes nothing.
 //
+// fragmentation() counts as pieces what free runs of pages hold; free blocks of slabs and what threads'
+// caches keep are free, too, but in no piece.
+//
 // usage() is exact when no other thread is inside, but for peak_allocated: with several threads it may be off
 // by what their caches had not told the pool when the peak was.
 //
@@ -99,6 +102,9 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
   // `handler` returns whether it is worth trying again. An empty one removes it.
   void set_failure_handler(std::function<bool(const OutOfMemory&)> handler);
 
+  // Bytes of pages that live blocks and threads' caches hold, which is what counts against the limit when no
+  // free page is left. Some loads that stop nobody; what others do meanwhile may be in it or not.
+  uint64_t held_bytes() const;
   // The bytes of the pool's own records.
   uint64_t metadata_bytes() const;
   // The longest block that could be allocated without growing the pool beyond its limit, but for small rests
@@ -112,7 +118,10 @@ class LOBIT_API HybridMemoryPool final : public MemoryResource {
   Result<void*> do_allocate(size_t bytes, size_t alignment, Stream stream) override;
   Status do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) override;
   size_t do_trim() override;
+  TrimResult do_trim_within(const TimeBudget& budget) override;
+  void* do_allocate_below(const void* block, size_t bytes, size_t alignment, Stream stream) override;
   MemoryUsage do_usage() const override;
+  std::optional<MemoryFragmentation> do_fragmentation() const override;
 
   void* try_allocate_ready(size_t bytes, size_t alignment);
   bool try_deallocate_ready(void* pointer, size_t bytes, size_t alignment);

@@ -22,6 +22,8 @@ class LargeBlockPool {
   // `alignment`.
   void* allocate_fast(size_t bytes, size_t alignment);
   FreeResult deallocate(void* pointer, size_t bytes, size_t alignment);
+  // A block that begins below `block` and needs nothing to be committed, or nullptr.
+  void* allocate_below(const void* block, size_t bytes, size_t alignment);
 
  private:
   void keep_instead(RunId id);

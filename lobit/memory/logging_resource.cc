@@ -5,17 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include "lobit/base/call_stack.h"
 #include "lobit/memory/live_blocks_internal.h"
+#include "lobit/memory/thread_number.h"
 
 namespace lobit {
 namespace {
-
-// The system gives the identifier of a thread that ended to another; this number is given once.
-uint64_t number_in_process() {
-  static std::atomic<uint64_t> count = 0;
-  thread_local const uint64_t kNumber = count.fetch_add(1, std::memory_order_relaxed);
-  return kNumber;
-}
 
 uint64_t address_of(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer);
@@ -114,7 +109,7 @@ uint64_t LoggingResource::now_ns() const {
 }
 
 uint32_t LoggingResource::capture_stack() const {
-  return options_.stacks == nullptr ? 0 : options_.stacks->capture();
+  return options_.stacks == StackCapture::kNone ? 0 : capture_call_stack();
 }
 
 std::optional<uint64_t> LoggingResource::usage_to_write(Usage usage) {
@@ -149,7 +144,7 @@ void LoggingResource::record_stacks() {
   if (stacks_.empty()) return;
   std::vector<uint32_t> numbers(stacks_.begin(), stacks_.end());
   std::ranges::sort(numbers);
-  const std::vector<StackTrace> traces = options_.stacks->symbolize(numbers);
+  const std::vector<StackTrace> traces = stack_traces(numbers);
   for (size_t i = 0; i < std::min(numbers.size(), traces.size()); ++i) {
     static_cast<void>(writer_.append_stack(numbers[i], traces[i]));
   }
@@ -176,7 +171,7 @@ uint32_t LoggingResource::stack_number(uint32_t stack) {
 }
 
 uint32_t LoggingResource::thread_number() {
-  return threads_.try_emplace(number_in_process(), static_cast<uint32_t>(threads_.size())).first->second;
+  return threads_.try_emplace(detail::thread_number(), static_cast<uint32_t>(threads_.size())).first->second;
 }
 
 uint32_t LoggingResource::stream_number(Stream stream) {

@@ -14,9 +14,9 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "lobit/base/stack_source.h"
 #include "lobit/memory/memory_tag.h"
 #include "lobit/memory/resource_wrapper.h"
+#include "lobit/memory/stack_capture.h"
 #include "lobit/memory/trace.h"
 
 namespace lobit {
@@ -28,8 +28,7 @@ class LiveBlocks;
 struct LoggingOptions {
   std::string name = {};                         // of the program, for the reports; empty writes none
   std::optional<uint64_t> limit = std::nullopt;  // of its memory, for the reports
-  // Where each allocation comes from, which costs time; must outlive the resource. nullptr writes no stacks.
-  StackSource* stacks = nullptr;
+  StackCapture stacks = StackCapture::kNone;     // where each allocation comes from
   // How often it is written what the resource below has committed, at most. Apart from that it is written
   // after a refusal and a trim and at the end.
   std::chrono::nanoseconds usage_interval = std::chrono::milliseconds(10);

@@ -141,34 +141,38 @@ TEST(LoggingResource, WritesHowMuchTheResourceBelowHasCommitted) {
   ASSERT_THAT(logging.deallocate(block, 100000), is_ok());
 }
 
-// Counts calls of capture(); every third has no stack.
-class CountedStacks final : public StackSource {
- public:
-  uint32_t capture() override { return ++calls_ % 3; }
-  std::vector<StackTrace> symbolize(std::span<const uint32_t> stacks) override {
-    std::vector<StackTrace> traces;
-    for (const uint32_t stack : stacks) traces.push_back({{"f", "a.cc", 10 * stack}});
-    return traces;
-  }
-
- private:
-  uint32_t calls_ = 0;
-};
+[[gnu::noinline]] void* allocate_as_traced(MemoryResource& resource, size_t bytes) {
+  Result<void*> block = resource.allocate(bytes);
+  EXPECT_THAT(block, is_ok());
+  return block.value_or(nullptr);
+}
 
 TEST(LoggingResource, WritesFactsAndTheStacksOfAllocations) {
-  TraceText text;
-  SystemResource system;
-  CountedStacks stacks;
-  LoggingResource logging(system, text, {.name = "a test", .limit = 4096, .stacks = &stacks});
-  for (int i = 0; i < 4; ++i) ASSERT_THAT(logging.deallocate(*logging.allocate(100), 100), is_ok());
-  EXPECT_FALSE(logging.allocate(SIZE_MAX));
-  ASSERT_THAT(logging.close(), is_ok());
-  const std::string facts = std::string(kTraceHeader) + "\n#name a test\n#limit 4096\n";
-  EXPECT_TRUE(text.text().starts_with(facts)) << text.text();
-  EXPECT_TRUE(text.text().ends_with("\n#stack 1 f@a.cc:10\n#stack 2 f@a.cc:20\n")) << text.text();
-  std::vector<uint32_t> numbers;
-  for (const TraceEvent& event : events_of(text.text())) numbers.push_back(event.stack);
-  EXPECT_EQ(numbers, (std::vector<uint32_t>{1, 0, 2, 0, 0, 0, 1, 0, 2}));
+  for (const StackCapture stacks : {StackCapture::kNone, StackCapture::kRecorded}) {
+    TraceText text;
+    SystemResource system;
+    LoggingResource logging(system, text, {.name = "a test", .limit = 4096, .stacks = stacks});
+    const volatile int rounds = 2;  // an unrolled loop calls from two places
+    for (int i = 0; i < rounds; ++i) {
+      ASSERT_THAT(logging.deallocate(allocate_as_traced(logging, 100), 100), is_ok());
+    }
+    ASSERT_THAT(logging.deallocate(*logging.allocate(100), 100), is_ok());
+    EXPECT_FALSE(logging.allocate(SIZE_MAX));
+    ASSERT_THAT(logging.close(), is_ok());
+    const std::string facts = std::string(kTraceHeader) + "\n#name a test\n#limit 4096\n";
+    EXPECT_TRUE(text.text().starts_with(facts)) << text.text();
+    const bool has_stacks = stacks == StackCapture::kRecorded;
+    EXPECT_EQ(text.text().find("\n#stack ") != std::string::npos, has_stacks);
+    EXPECT_EQ(text.text().find("allocate_as_traced") != std::string::npos, has_stacks);
+    std::vector<uint32_t> of_allocations;
+    for (const TraceEvent& event : events_of(text.text())) {
+      if (event.op == TraceOp::kAllocate) of_allocations.push_back(event.stack);
+    }
+    ASSERT_EQ(of_allocations.size(), 3u);
+    EXPECT_EQ(of_allocations[0], of_allocations[1]);
+    EXPECT_EQ(of_allocations[0] != of_allocations[2], has_stacks);
+    EXPECT_EQ(of_allocations[0] != 0, has_stacks);
+  }
 }
 
 TEST(LoggingResource, MisuseLeavesNoEvent) {

@@ -86,6 +86,8 @@ class MaintenanceThread {
   MaintenanceThread& operator=(const MaintenanceThread&) = delete;
   ~MaintenanceThread();  // has no tasks any more
 
+  const MaintenanceClock& clock() const { return clock_; }
+
   // The first task starts the thread. kOutOfMemory when the system refuses it.
   Status add(MaintenanceTask& task);
   // A turn that is under way is waited for. The last task ends the thread.

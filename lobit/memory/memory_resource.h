@@ -11,13 +11,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "lobit/base/export.h"
 #include "lobit/base/result.h"
+#include "lobit/base/time_budget.h"
 #include "lobit/device/device.h"
 #include "lobit/device/stream.h"
 
 namespace lobit {
+
+struct MemoryFragmentation;  // memory_profile.h
 
 // A cache line: what kernels like, and what a caller who names no alignment gets.
 inline constexpr size_t kDefaultAlignment = 64;
@@ -34,6 +38,12 @@ struct MemoryUsage {
   uint64_t peak_committed = 0;  // the most that `committed` was
   uint64_t allocations = 0;     // calls that succeeded
   uint64_t deallocations = 0;
+};
+
+// What trim_within() did.
+struct TrimResult {
+  size_t bytes = 0;      // by which usage().committed fell
+  bool finished = true;  // false: the time was up and there may be more to give back
 };
 
 class LOBIT_API MemoryResource {
@@ -61,15 +71,30 @@ class LOBIT_API MemoryResource {
   // Gives memory that nobody uses back to the system (or the resource below) and returns by how many bytes
   // usage().committed fell. Live blocks stay as they are.
   size_t trim() { return do_trim(); }
+  // The same in steps, and no further step once the budget is spent: a step, at least one, is some
+  // milliseconds of work. A resource that cannot trim in steps does it in one.
+  TrimResult trim_within(const TimeBudget& budget) { return do_trim_within(budget); }
+
+  // For who moves blocks together (MovableBlockPool): a block like allocate()'s that begins below `block`, or
+  // nullptr when there is none to be had from memory that is committed already.
+  void* allocate_below(const void* block, size_t bytes, size_t alignment = kDefaultAlignment,
+                       Stream stream = {}) {
+    return do_allocate_below(block, bytes, alignment, stream);
+  }
 
   MemoryUsage usage() const { return do_usage(); }
+  // How what is committed is made use of; empty when the resource does not know. Exact like usage().
+  std::optional<MemoryFragmentation> fragmentation() const;
   Device device() const { return do_device(); }
 
  private:
   virtual Result<void*> do_allocate(size_t bytes, size_t alignment, Stream stream) = 0;
   virtual Status do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) = 0;
   virtual size_t do_trim() { return 0; }
+  virtual TrimResult do_trim_within(const TimeBudget& budget);
+  virtual void* do_allocate_below(const void* block, size_t bytes, size_t alignment, Stream stream);
   virtual MemoryUsage do_usage() const = 0;
+  virtual std::optional<MemoryFragmentation> do_fragmentation() const;
   virtual Device do_device() const { return {}; }
 };
 

@@ -14,8 +14,8 @@ namespace {
 // Runs of the request's own bin, and filled bins of longer runs, that are looked at.
 constexpr int kSearch = 8;
 constexpr int kSearchBins = 16;
-// Given back at a time by a round of trimming, some tenths of a millisecond of work.
-constexpr uint64_t kPartBytes = uint64_t{16} << 20;
+// Runs that are looked at for a block that is moved, some tens of microseconds of work.
+constexpr int kSearchBelow = 1024;
 
 // Exact below 16 pages, then eight bins to a doubling.
 uint32_t bin_of(uint32_t pages) {
@@ -208,7 +208,11 @@ RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKi
   if (id == 0) id = find(uncommitted_, length);
   if (id == 0) id = search(committed_, length);
   if (id == 0) id = search(uncommitted_, length);
-  if (id == 0) return 0;
+  return id != 0 ? split_off(id, pages, alignment, kind) : 0;
+}
+
+// The first pages of a free run, which is long enough, from a multiple of the alignment on.
+RunId PageHeap::split_off(RunId id, uint32_t pages, uint32_t alignment, RunKind kind) {
   Run& run = runs_[id];
   const PageRange before{run.first, (alignment - run.first % alignment) % alignment};
   const PageRange taken{before.end(), pages};
@@ -241,6 +245,25 @@ RunId PageHeap::take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKi
   }
   shortage_ = Shortage::kNone;
   return id;
+}
+
+// The lowest committed run of those that are looked at, which are many more than take() can spare time for.
+RunId PageHeap::take_below(const Lock& lock, size_t below, uint32_t pages, uint32_t alignment, RunKind kind) {
+  gather(lock);
+  const uint64_t length = uint64_t{pages} + alignment - 1;
+  if (length > pages_ || !may_hold(pages, kind)) return 0;
+  RunId found = 0;
+  uint64_t lowest = below;
+  int looked = 0;
+  for (uint32_t bin = bin_of(static_cast<uint32_t>(length)); bin < kBins; ++bin) {
+    for (RunId id = committed_.heads[bin]; id != 0 && looked < kSearchBelow; id = runs_[id].next, ++looked) {
+      const uint64_t first = (uint64_t{runs_[id].first} + alignment - 1) / alignment * alignment;
+      if (runs_[id].pages < length || first >= lowest) continue;
+      found = id;
+      lowest = first;
+    }
+  }
+  return found != 0 ? split_off(found, pages, alignment, kind) : 0;
 }
 
 // Huge pages where the limit has room for them, then single pages, then what free runs still hold, the rest
@@ -370,113 +393,6 @@ Status PageHeap::warm(const Lock& lock, uint64_t small_bytes, uint64_t large_byt
     if (id != 0) give(lock, id);
   }
   return status;
-}
-
-// A free run's committed pages go, at most so many bytes; it comes back into its bin.
-uint64_t PageHeap::discard_run(RunId id, uint64_t most) {
-  Run& run = runs_[id];
-  remove(id);
-  const PageRange range{run.first, run.pages};
-  const uint64_t freed = commits_.discard(range, most);
-  run.prefix = commits_.prefix(range);
-  insert(id);
-  return freed;
-}
-
-// Long runs first: they hold whole huge pages. A run that moves from the committed to the uncommitted ones is
-// met once more there and gives nothing.
-uint64_t PageHeap::discard_free(uint64_t wanted, uint64_t most) {
-  uint64_t freed = 0;
-  for (Bins* bins : {&committed_, &uncommitted_}) {
-    for (uint32_t bin = kBins; bin-- > 0 && freed < wanted;) {
-      RunId id = bins->heads[bin];
-      while (id != 0 && freed < wanted) {
-        const RunId next = runs_[id].next;
-        freed += discard_run(id, most - freed);
-        id = next;
-      }
-    }
-  }
-  return freed;
-}
-
-uint64_t PageHeap::trim(const Lock& lock) {
-  gather(lock);
-  const uint64_t committed = commits_.committed();
-  if (committed <= options_.keep) return 0;
-  return discard_free(committed - options_.keep, committed - options_.keep);
-}
-
-PageHeap::Round PageHeap::discard_untouched(const Lock& lock) {
-  gather(lock);
-  uint64_t freed = 0;
-  for (uint32_t bin = unfinished_bins_; bin-- > 0;) {
-    for (Bins* bins : {&committed_, &uncommitted_}) {
-      RunId id = bins->heads[bin];
-      while (id != 0 && freed < kPartBytes) {
-        const RunId next = runs_[id].next;
-        const uint64_t committed = commits_.committed();
-        freed += discard_untouched_of(id, committed - std::min(committed, options_.keep));
-        id = next;
-      }
-    }
-    if (freed >= kPartBytes) {
-      unfinished_bins_ = bin + 1;  // what was given back of this one is not found again
-      return Round::kUnfinished;
-    }
-  }
-  unfinished_bins_ = kBins;
-  return touched_.clear() ? Round::kTouched : Round::kQuiet;
-}
-
-// What a free run has in units without a mark, at most so many bytes.
-uint64_t PageHeap::discard_untouched_of(RunId id, uint64_t most) {
-  uint64_t freed = 0;
-  PageRange rest{runs_[id].first, runs_[id].pages};
-  while (rest.count != 0) {
-    const UnitMarks::Stretch stretch = touched_.first_stretch(rest);
-    if (!stretch.marked) freed += commits_.discard(stretch.range, most - freed);
-    rest = {stretch.range.end(), rest.count - stretch.range.count};
-  }
-  if (freed == 0) return 0;
-  Run& run = runs_[id];
-  const uint32_t prefix = commits_.prefix({run.first, run.pages});
-  remove(id);
-  run.prefix = prefix;
-  insert(id);
-  return freed;
-}
-
-uint32_t PageHeap::largest_free(const Lock& lock) {
-  gather(lock);
-  uint32_t largest = 0;
-  for (const Bins* bins : {&committed_, &uncommitted_}) {
-    for (uint32_t bin = kBins; bin-- > 0;) {
-      if (bins->heads[bin] == 0) continue;
-      for (RunId id = bins->heads[bin]; id != 0; id = runs_[id].next) {
-        largest = std::max(largest, runs_[id].pages);
-      }
-      break;
-    }
-  }
-  return largest;
-}
-
-PageHeap::FreeCommitted PageHeap::free_committed(const Lock& lock) {
-  gather(lock);
-  FreeCommitted result;
-  for (const Bins* bins : {&committed_, &uncommitted_}) {
-    for (const RunId head : bins->heads) {
-      for (RunId id = head; id != 0; id = runs_[id].next) {
-        const PageRange range{runs_[id].first, runs_[id].pages};
-        const uint64_t bytes = uint64_t{range.count} * kPageBytes - commits_.missing(range, false);
-        result.bytes += bytes;
-        result.runs += bytes != 0;
-        result.largest = std::max(result.largest, bytes);
-      }
-    }
-  }
-  return result;
 }
 
 size_t PageHeap::metadata_bytes(const Lock& /*lock*/) const {

@@ -7,6 +7,7 @@
 // asked without it about any page; what they say of a run stands still while the caller has that run.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -90,6 +91,8 @@ inline bool has_every_run(size_t alignment) {
 }
 
 class PageHeap {
+  static constexpr uint32_t kBins = 256;
+
  public:
   using Lock = std::unique_lock<SpinMutex>;
 
@@ -102,6 +105,8 @@ class PageHeap {
   // shortage() says why.
   RunId take(const Lock& lock, uint32_t pages, uint32_t alignment, RunKind kind,
              Growth growth = Growth::kAllowed);
+  // The same as far as it begins below page `below` and needs nothing to be committed.
+  RunId take_below(const Lock& lock, size_t below, uint32_t pages, uint32_t alignment, RunKind kind);
   void give(const Lock& lock, RunId id, Used used = Used::kUntilNow);
   // A run of just that length that was given a short while ago and lies at hand, or 0.
   RunId take_loose(const Lock& lock, uint32_t pages, RunKind kind);
@@ -139,12 +144,26 @@ class PageHeap {
   uint64_t held_bytes(RunKind kind) const {
     return held_pages_[static_cast<size_t>(kind)].load(std::memory_order_relaxed) * kPageBytes;
   }
+  // Of all kinds together, without a kept one.
+  uint64_t held_bytes() const {
+    const uint64_t kept = static_cast<uint32_t>(kept_.load(std::memory_order_relaxed)) * kPageBytes;
+    const uint64_t held =
+        held_bytes(RunKind::kSlab) + held_bytes(RunKind::kSmall) + held_bytes(RunKind::kLarge);
+    return held - std::min(held, kept);  // they may change between the loads
+  }
 
   // Commits and touches the whole pages of so many bytes for small and large runs, so that they are at hand.
   Status warm(const Lock& lock, uint64_t small_bytes, uint64_t large_bytes);
 
   // Gives back committed pages of free runs, at most down to `keep`; returns by how much committed() fell.
   uint64_t trim(const Lock& lock);
+  // The same a part at a time, so that nobody waits long for the lock. A round that is over has been through
+  // all that was free when it began.
+  struct TrimRound {
+    uint32_t bins = kBins;  // still to be gone through
+    bool is_over() const { return bins == 0; }
+  };
+  uint64_t trim_part(const Lock& lock, TrimRound& round);
 
   // A round of trimming for idle memory: gives back, at most down to `keep`, what free runs have of units
   // that nobody committed or freed into since the round before.
@@ -219,7 +238,6 @@ class PageHeap {
   void set_slab(const Lock& lock, RunId id, uint32_t slab);
 
  private:
-  static constexpr uint32_t kBins = 256;
   static constexpr uint32_t kMostLooseRun = 256;    // pages
   static constexpr uint32_t kMostLoosePages = 512;  // of all
 
@@ -248,6 +266,7 @@ class PageHeap {
   void remove(RunId id);
   RunId find(const Bins& bins, uint32_t pages) const;
   RunId search(const Bins& bins, uint32_t pages) const;
+  RunId split_off(RunId id, uint32_t pages, uint32_t alignment, RunKind kind);
   bool have_records();
   RunId new_run(uint32_t first, uint32_t pages, uint32_t prefix);
   void drop_run(RunId id);

@@ -1,9 +1,9 @@
 // ResourceWrapper: what resources that stand on one other resource and add something to it have in common.
 // Wrappers are put on each other in any order; each may be used from as many threads as the resource below.
 //
-// The memory is that of the resource below: usage(), trim() and device() are its own, whoever else uses it. A
-// block is freed through the wrapper that allocated it. The resource below must outlive the wrapper, and what
-// is still allocated when a wrapper goes stays allocated there.
+// The memory is that of the resource below: usage(), fragmentation(), trim() and device() are its own,
+// whoever else uses it. A block is freed through the wrapper that allocated it. The resource below must
+// outlive the wrapper, and what is still allocated when a wrapper goes stays allocated there.
 #pragma once
 
 #include <concepts>
@@ -23,7 +23,9 @@ class LOBIT_API ResourceWrapper : public MemoryResource {
 
  private:
   size_t do_trim() override { return upstream_->trim(); }
+  TrimResult do_trim_within(const TimeBudget& budget) override { return upstream_->trim_within(budget); }
   MemoryUsage do_usage() const override { return upstream_->usage(); }
+  std::optional<MemoryFragmentation> do_fragmentation() const override;
   Device do_device() const override { return upstream_->device(); }
 
   MemoryResource* upstream_;

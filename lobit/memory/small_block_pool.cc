@@ -63,6 +63,25 @@ void* SmallBlockPool::allocate_alone(size_t bytes, size_t alignment, Shortage* s
   return pointer;
 }
 
+bool SmallBlockPool::fits_slab(size_t bytes, size_t alignment) {
+  return is_class(rounded_up(bytes, alignment), alignment);
+}
+
+// The thread's own runs are given to the heap before: they may be what is wanted, or join with it.
+void* SmallBlockPool::allocate_below(const void* block, size_t bytes, size_t alignment) {
+  const Entry entry(*this);
+  ThreadCache* const cache = entry.cache();
+  if (cache == nullptr) return nullptr;
+  publish_much(cache);
+  const auto aligned = static_cast<uint32_t>(std::max<size_t>(1, alignment / kPageBytes));
+  const PageHeap::Lock lock = heap_.lock();
+  if (cache->cached_run_pages != 0) give_cached_runs(lock, cache);
+  const RunId id = heap_.take_below(lock, heap_.page_of(block), pages_of(bytes), aligned, kind_of(bytes));
+  if (id == 0) return nullptr;
+  cache->change.allocated(bytes);
+  return heap_.begin_block(id, bytes, alignment, cache);
+}
+
 FreeResult SmallBlockPool::deallocate(void* pointer, size_t bytes, size_t alignment) {
   const Entry entry(*this);
   ThreadCache* cache = entry.cache();

@@ -11,13 +11,13 @@
 #include <mutex>
 
 #include "lobit/memory/block_counts.h"
-#include "lobit/memory/cache_registry.h"
 #include "lobit/memory/page_heap.h"
 #include "lobit/memory/thread_cache.h"
+#include "lobit/memory/thread_states.h"
 
 namespace lobit::detail {
 
-class SmallBlockPool final : private CacheOwner {
+class SmallBlockPool final : private ThreadStates<ThreadCache> {
  public:
   // `heap` and `counts` outlive the pool.
   static Result<std::unique_ptr<SmallBlockPool>> create(VirtualMemory& memory, PageHeap& heap,
@@ -38,6 +38,10 @@ class SmallBlockPool final : private CacheOwner {
   void* allocate(size_t bytes, size_t alignment, Shortage* shortage);
   // Where no slab fits: the block is a run of its own, whatever its size.
   void* allocate_alone(size_t bytes, size_t alignment, Shortage* shortage);
+  // A run that begins below `block` and needs nothing to be committed, or nullptr. For what lies in no slab.
+  void* allocate_below(const void* block, size_t bytes, size_t alignment);
+  // Whether a block of that size and alignment lies in a slab; both are valid.
+  static bool fits_slab(size_t bytes, size_t alignment);
   FreeResult deallocate(void* pointer, size_t bytes, size_t alignment);
 
   // The common case of the same at the alignment that every block has, without a lock or a call: nullptr and
@@ -170,7 +174,7 @@ class SmallBlockPool final : private CacheOwner {
   const LocalEntry& entry = local_entry();
   if (!is_own(entry) || bytes - 1 >= kMaxClassBytes) [[unlikely]]
     return nullptr;
-  ThreadCache* const cache = entry.cache;
+  ThreadCache* const cache = state_of(entry);
   ClassBin& bin = cache->bin_for(bytes);
   if (!cache->enter() || bin.top == bin.bottom) [[unlikely]] {
     cache->leave();
@@ -189,7 +193,7 @@ class SmallBlockPool final : private CacheOwner {
   const LocalEntry& entry = local_entry();
   if (!is_own(entry) || bytes - 1 >= kMaxClassBytes) [[unlikely]]
     return false;
-  ThreadCache* const cache = entry.cache;
+  ThreadCache* const cache = state_of(entry);
   // From the size, not through the slab: so the next allocation need not wait for the loads that lead there.
   ClassBin& bin = cache->bin_for(bytes);
   if (!cache->enter() || !take_back(bin, pointer, bytes)) [[unlikely]] {
@@ -224,8 +228,9 @@ class SmallBlockPool final : private CacheOwner {
 inline bool SmallBlockPool::has_told() const {
   const LocalEntry& entry = local_entry();
   if (!is_own(entry)) return false;
-  const bool told = entry.cache->enter() && !entry.cache->change.any();
-  entry.cache->leave();
+  ThreadCache* const cache = state_of(entry);
+  const bool told = cache->enter() && !cache->change.any();
+  cache->leave();
   return told;
 }
 
@@ -237,7 +242,7 @@ inline uint32_t pages_of(size_t bytes) {
   const LocalEntry& entry = local_entry();
   if (!is_own(entry) || !fits_cached_run(bytes, alignment)) [[unlikely]]
     return nullptr;
-  ThreadCache* const cache = entry.cache;
+  ThreadCache* const cache = state_of(entry);
   RunBin& bin = cache->runs[pages_of(bytes)];
   if (!cache->enter() || bin.count == 0) [[unlikely]] {
     cache->leave();
@@ -261,7 +266,7 @@ inline uint32_t pages_of(size_t bytes) {
   const LocalEntry& entry = local_entry();
   if (!is_own(entry) || !fits_cached_run(bytes, alignment)) [[unlikely]]
     return false;
-  ThreadCache* const cache = entry.cache;
+  ThreadCache* const cache = state_of(entry);
   const uint32_t pages = pages_of(bytes);
   RunBin& bin = cache->runs[pages];
   const RunId id = heap_.run_at(heap_.page_of(pointer));

@@ -1,12 +1,12 @@
 #include "lobit/memory/tensor_memory_pool.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include <fmt/format.h>
 
 #include "lobit/base/checked.h"
+#include "lobit/base/time_budget.h"
 #include "lobit/memory/latency_histogram_internal.h"
 #include "lobit/memory/step_pattern_internal.h"
 #include "lobit/memory/tensor_block_table_internal.h"
@@ -41,12 +41,6 @@ constexpr uint64_t kTimedEvery = 16;
 // Weight after which what a running mean knows counts half.
 constexpr double kRunningWeight = 2048;
 constexpr size_t kPageBytes = 4096;
-
-uint64_t steady_ns() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                   std::chrono::steady_clock::now().time_since_epoch())
-                                   .count());
-}
 
 uint32_t next_serial() {
   static std::atomic<uint32_t> serial{0};
@@ -102,7 +96,7 @@ TensorMemoryPool::TensorMemoryPool(MemoryResource& upstream, const TensorPoolOpt
       options_{.max_retained_bytes = options.max_retained_bytes,
                .stale_after = options.stale_after,
                .prefetch = options.prefetch,
-               .clock = options.clock == nullptr ? &steady_ns : options.clock},
+               .clock = options.clock == nullptr ? &steady_nanoseconds : options.clock},
       serial_(next_serial()),
       state_(std::make_unique<detail::TensorPoolState>()) {}
 

@@ -26,6 +26,7 @@ class UsageTimeline {
   // when it began.
   std::vector<MemoryMoment> moments() const;
 
+  uint64_t bytes() const { return rows_.size() * sizeof(uint64_t); }
   uint64_t interval_ns() const { return uint64_t{1} << shift_; }
 
  private:

@@ -119,7 +119,7 @@ std::string draw_horizontal(const BarChart& chart) {
     out += detail::svg_line(x, plot.top - 4, x, plot.bottom(), "limit");
     out += detail::svg_text(x, plot.top - 9, "middle", "limit-label", chart.reference->label);
   }
-  return detail::figure(chart.title, chart.note, chart.series, plot.bottom() + 26, out);
+  return detail::figure(chart.title, chart.note, detail::legend_items(chart.series), plot.bottom() + 26, out);
 }
 
 // Labels under the axis: every n-th, so that they do not run into each other.
@@ -170,7 +170,7 @@ std::string draw_vertical(const BarChart& chart) {
     out += detail::svg_line(plot.left, y, plot.right(), y, "limit");
     out += detail::svg_text(plot.right(), y - 6, "end", "limit-label", chart.reference->label);
   }
-  return detail::figure(chart.title, chart.note, chart.series,
+  return detail::figure(chart.title, chart.note, detail::legend_items(chart.series),
                         plot.bottom() + (chart.category_title.empty() ? 26 : 46), out);
 }
 

@@ -56,11 +56,50 @@ struct LineChart {
   std::optional<ReferenceLine> reference = std::nullopt;
 };
 
+// Amounts that add up, stacked over time, and a line on top of them that is not part of the sum. Values are
+// at `times`, with straight lines between them; one that is not finite, or negative, counts as zero in a
+// stack and leaves a gap in the line.
+struct AreaChart {
+  std::string title = {};
+  std::string note = {};
+  std::vector<double> times = {};       // seconds since the left end, ascending
+  double end = 0;                       // seconds; the time axis reaches at least so far
+  std::vector<ChartSeries> areas = {};  // the first at the bottom
+  std::optional<ChartSeries> line = std::nullopt;
+  ChartUnit unit = ChartUnit::kNumber;
+  std::optional<ReferenceLine> reference = std::nullopt;
+  std::optional<ReferenceLine> moment = std::nullopt;  // upright, at a time: when most was live
+};
+
+// Squares over time (to the right) and addresses (upwards): the colour says who holds most of a square, and
+// is the paler the less of it is held.
+struct ArenaChart {
+  // Addresses below `row` that are left out.
+  struct Gap {
+    uint32_t row = 0;
+    uint64_t bytes = 0;
+  };
+  std::string title = {};
+  std::string note = {};
+  uint32_t rows = 0;
+  uint32_t columns = 0;
+  uint64_t row_bytes = 0;
+  double column_seconds = 0;
+  std::vector<ChartSeries> holders = {};  // their names and colours; values say nothing
+  std::vector<uint8_t> shares = {};       // rows x columns, row after row: 0 is free, 255 all held
+  std::vector<uint8_t> holder = {};       // the same: of `holders`
+  std::vector<Gap> gaps = {};             // ascending
+};
+
 // 1536 bytes -> "1.5 KiB", 12.345 decibels -> "12.3 dB"
 LOBIT_API std::string format_chart_value(ChartUnit unit, double value);
 
-// A <figure> with a caption, a legend (for several series) and the drawing.
+// A <figure> with a caption, a legend (for several series) and the drawing. However many values a chart has,
+// its drawing has a bounded number of marks: neighbours then stand for one another, in an area chart the
+// moment with the greatest sum for those around it.
 LOBIT_API std::string draw(const BarChart& chart);
 LOBIT_API std::string draw(const LineChart& chart);
+LOBIT_API std::string draw(const AreaChart& chart);
+LOBIT_API std::string draw(const ArenaChart& chart);
 
 }  // namespace lobit

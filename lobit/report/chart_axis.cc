@@ -22,6 +22,12 @@ double unit_size(ChartUnit unit, double greatest) {
   return std::pow(1024.0, std::floor(std::log2(greatest) / 10));
 }
 
+// A step within a unit of bytes halves it, so that ticks are round in the next smaller unit, too: 256 MiB of
+// a GiB, not 204.8.
+double binary_step(double step, ChartUnit unit) {
+  return unit == ChartUnit::kBytes && step < 1 ? std::exp2(std::ceil(std::log2(step) - 1e-9)) : step;
+}
+
 // Closer ticks would read the same: labels have one digit after the point, and bytes are whole.
 double smallest_step(ChartUnit unit, double size) {
   if (unit == ChartUnit::kBytes) return size == 1 ? 1 : 0.1;
@@ -54,7 +60,8 @@ void Axis::set_linear(double least, double greatest, ChartUnit unit) {
   // A span so small that its tick step would round to zero counts as none.
   if (!(greatest - least > 1e-300)) greatest = least + std::max(1.0, std::abs(least) / 8);
   const double size = unit_size(unit, greatest);
-  const double step = std::max(round_step((greatest - least) / size), smallest_step(unit, size)) * size;
+  const double rounded = binary_step(round_step((greatest - least) / size), unit);
+  const double step = std::max(rounded, smallest_step(unit, size)) * size;
   const double first = std::floor(least / step + 1e-9);
   const double last = std::ceil(greatest / step - 1e-9);
   low_ = first * step;

@@ -182,6 +182,13 @@ TEST(Axis, HasTicksThatAreRoundInBytes) {
   EXPECT_THAT(axis.ticks(), ElementsAre(0, 100 * mib, 200 * mib, 300 * mib, 400 * mib, 500 * mib, 600 * mib));
 }
 
+TEST(Axis, HalvesAUnitOfBytes) {
+  const double mib = 1048576;
+  const detail::Axis axis(range_of(ChartScale::kLinear, {1024 * mib}), ChartScale::kLinear, ChartUnit::kBytes,
+                          true);
+  EXPECT_THAT(axis.ticks(), ElementsAre(0, 256 * mib, 512 * mib, 768 * mib, 1024 * mib));
+}
+
 TEST(Axis, NeverRepeatsALabel) {
   const detail::ValueRange few = range_of(ChartScale::kLinear, {2});
   EXPECT_THAT(detail::Axis(few, ChartScale::kLinear, ChartUnit::kBytes, true).ticks(), ElementsAre(0, 1, 2));

@@ -27,12 +27,19 @@ std::string_view row_class(Table::RowKind kind) {
   return kind == Table::RowKind::kGroup ? " class=\"group\"" : "";
 }
 
+std::string cell_content(const Cell& cell) {
+  if (cell.folded.empty()) return escape_html(cell.text);
+  std::string out = fmt::format("<details><summary>{}</summary><ol>", escape_html(cell.text));
+  for (const std::string& line : cell.folded) out += fmt::format("<li>{}</li>", escape_html(line));
+  return out + "</ol></details>";
+}
+
 std::string table_row(const Table& table, const Table::Row& row) {
   std::string out = fmt::format("<tr{}>", row_class(row.kind));
   for (size_t i = 0; i < row.cells.size(); ++i) {
     const bool is_number = table.columns()[i].align == Align::kRight;
     out += fmt::format("<td{}{}>{}</td>", is_number ? " class=\"number\"" : "", sort_key(row.cells[i]),
-                       escape_html(row.cells[i].text));
+                       cell_content(row.cells[i]));
   }
   return out + "</tr>\n";
 }

@@ -44,6 +44,8 @@ class LOBIT_API HtmlPage {
   void add_table(std::string_view caption, const Table& table);
   void add_chart(const BarChart& chart) { body_ += draw(chart); }
   void add_chart(const LineChart& chart) { body_ += draw(chart); }
+  void add_chart(const AreaChart& chart) { body_ += draw(chart); }
+  void add_chart(const ArenaChart& chart) { body_ += draw(chart); }
   // The report that the page shows, for programs: the content of the element with the id "data".
   void set_data(std::string_view json);
 

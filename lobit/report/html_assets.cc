@@ -8,7 +8,7 @@ constexpr std::string_view kStyle = R"css(
   --page: #fbfbfa; --card: #ffffff; --ink: #1c2024; --soft: #60666d; --faint: #8b9198;
   --line: #e4e6e8; --hover: #f3f5f7; --accent: #2563c9; --limit: #c2362f;
   --s0: #2f6fd0; --s1: #d9822b; --s2: #1d9a78; --s3: #a64d9b; --s4: #7b6bd6; --s5: #b3912a;
-  --muted: #b9bfc6;
+  --s6: #2b9fbe; --s7: #8f6848; --s8: #d2688f; --s9: #7a9636; --muted: #b9bfc6;
   --mono: ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace;
 }
 @media (prefers-color-scheme: dark) {
@@ -16,7 +16,7 @@ constexpr std::string_view kStyle = R"css(
     --page: #14171a; --card: #1b1f23; --ink: #e6e8ea; --soft: #a2a9b0; --faint: #7b838b;
     --line: #2c3238; --hover: #22272c; --accent: #7fb0ff; --limit: #ff7a70;
     --s0: #6ea5f5; --s1: #f0a35c; --s2: #4cc4a0; --s3: #d286c8; --s4: #a99cf5; --s5: #d8bb5e;
-    --muted: #59616a;
+    --s6: #63c5e0; --s7: #c09a78; --s8: #f09ab9; --s9: #adc96b; --muted: #59616a;
   }
 }
 * { box-sizing: border-box; }
@@ -65,18 +65,29 @@ code { font: 0.8125rem/1.6 var(--mono); }
 .grid { stroke: var(--line); stroke-width: 1; }
 .zero { stroke: var(--faint); stroke-width: 1; }
 .limit { stroke: var(--limit); stroke-width: 1.5; stroke-dasharray: 5 4; }
+.moment { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 2 3; }
 .cursor { stroke: var(--faint); stroke-width: 1; opacity: 0; }
 .zone rect { fill: transparent; }
 .zone:hover .cursor { opacity: 1; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+.line.over { stroke: var(--ink); stroke-width: 1.5; }
 .bar:hover { opacity: 0.8; }
-.bar.s0, .dot.s0 { fill: var(--s0); } .line.s0 { stroke: var(--s0); }
-.bar.s1, .dot.s1 { fill: var(--s1); } .line.s1 { stroke: var(--s1); }
-.bar.s2, .dot.s2 { fill: var(--s2); } .line.s2 { stroke: var(--s2); }
-.bar.s3, .dot.s3 { fill: var(--s3); } .line.s3 { stroke: var(--s3); }
-.bar.s4, .dot.s4 { fill: var(--s4); } .line.s4 { stroke: var(--s4); }
-.bar.s5, .dot.s5 { fill: var(--s5); } .line.s5 { stroke: var(--s5); }
-.bar.muted, .dot.muted { fill: var(--muted); } .line.muted { stroke: var(--muted); }
+.area { opacity: 0.88; }
+.ground { fill: var(--hover); }
+.squares { shape-rendering: crispEdges; }
+.squares .bar:hover { opacity: 1; }
+.o1 { fill-opacity: 0.25; } .o2 { fill-opacity: 0.42; } .o3 { fill-opacity: 0.6; } .o4 { fill-opacity: 0.8; }
+.bar.s0, .area.s0, .dot.s0 { fill: var(--s0); } .line.s0 { stroke: var(--s0); }
+.bar.s1, .area.s1, .dot.s1 { fill: var(--s1); } .line.s1 { stroke: var(--s1); }
+.bar.s2, .area.s2, .dot.s2 { fill: var(--s2); } .line.s2 { stroke: var(--s2); }
+.bar.s3, .area.s3, .dot.s3 { fill: var(--s3); } .line.s3 { stroke: var(--s3); }
+.bar.s4, .area.s4, .dot.s4 { fill: var(--s4); } .line.s4 { stroke: var(--s4); }
+.bar.s5, .area.s5, .dot.s5 { fill: var(--s5); } .line.s5 { stroke: var(--s5); }
+.bar.s6, .area.s6, .dot.s6 { fill: var(--s6); } .line.s6 { stroke: var(--s6); }
+.bar.s7, .area.s7, .dot.s7 { fill: var(--s7); } .line.s7 { stroke: var(--s7); }
+.bar.s8, .area.s8, .dot.s8 { fill: var(--s8); } .line.s8 { stroke: var(--s8); }
+.bar.s9, .area.s9, .dot.s9 { fill: var(--s9); } .line.s9 { stroke: var(--s9); }
+.bar.muted, .area.muted, .dot.muted { fill: var(--muted); } .line.muted { stroke: var(--muted); }
 
 .table { max-height: 85vh; margin: 1rem 0; overflow: auto; background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 table { width: 100%; border-collapse: separate; border-spacing: 0; font-size: 0.8125rem; line-height: 1.45; }
@@ -87,8 +98,11 @@ th:last-child, td:last-child { padding-right: 1.1rem; }
 th { position: sticky; top: 0; z-index: 1; background: var(--card); color: var(--soft); font-weight: 500; white-space: nowrap; }
 td { max-width: 24rem; overflow-wrap: break-word; }
 td:last-child:not(.number) { min-width: 14rem; }
-td:first-child { min-width: 15rem; overflow-wrap: anywhere; font-family: var(--mono); font-size: 0.78rem; }
+td:first-child:not(.number) { min-width: 15rem; overflow-wrap: anywhere; font-family: var(--mono); font-size: 0.78rem; }
+th.number:first-child { width: 1%; }
 th.number, td.number { text-align: right; white-space: nowrap; }
+td details summary { cursor: pointer; }
+td details ol { margin: 0.3rem 0 0.2rem; padding-left: 1.6rem; color: var(--soft); font-family: var(--mono); font-size: 0.72rem; }
 tbody tr:last-child td { border-bottom: 0; }
 tbody tr:hover td { background: var(--hover); }
 tr.group td { font-weight: 600; background: var(--hover); }
@@ -108,14 +122,15 @@ th[aria-sort="descending"] button::after, th.number[aria-sort="descending"] butt
 @media (max-width: 40rem) {
   main { padding: 1.75rem 1rem 3rem; }
   .cards { grid-template-columns: repeat(2, 1fr); }
-  td:first-child { min-width: 9rem; }
+  td:first-child:not(.number) { min-width: 9rem; }
   .facts { grid-template-columns: 1fr; gap: 0; }
   .facts dd { margin-bottom: 0.5rem; }
 }
 @media print {
   :root {
     --page: #fff; --card: #fff; --ink: #000; --soft: #444; --faint: #666; --line: #ccc; --hover: #f2f2f2; --accent: #000; --limit: #c2362f;
-    --s0: #2f6fd0; --s1: #d9822b; --s2: #1d9a78; --s3: #a64d9b; --s4: #7b6bd6; --s5: #b3912a; --muted: #b9bfc6;
+    --s0: #2f6fd0; --s1: #d9822b; --s2: #1d9a78; --s3: #a64d9b; --s4: #7b6bd6; --s5: #b3912a;
+    --s6: #2b9fbe; --s7: #8f6848; --s8: #d2688f; --s9: #7a9636; --muted: #b9bfc6;
   }
   main { max-width: none; padding: 0; }
   .table { max-height: none; overflow: visible; }

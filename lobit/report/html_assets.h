@@ -10,7 +10,7 @@ std::string_view page_style();
 std::string_view page_script();
 
 // Base64 of the SHA-256 of exactly the bytes above; html_test compares.
-inline constexpr std::string_view kPageStyleHash = "IVZnDV9de1zJkLDXKtOvW/LlWDnCj8/4rEZnAGL9qaA=";
+inline constexpr std::string_view kPageStyleHash = "fYmVg60Ek7CQrDuqp8Ca4Gv/UmNyj7Rtd4/A/h5p48U=";
 inline constexpr std::string_view kPageScriptHash = "lZL0QV/rXKI12byty2138reAaKwBJI0VDDxS4DBsifA=";
 
 }  // namespace lobit::detail

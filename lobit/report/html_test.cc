@@ -172,6 +172,17 @@ TEST(HtmlPage, MarksWhatTablesSortBy) {
   EXPECT_THAT(page, HasSubstr("<tfoot>\n<tr><td>all</td>"));
 }
 
+TEST(HtmlPage, FoldsTheLinesOfACell) {
+  Table table({{"function"}});
+  table.add_row({{.text = "f<int>", .folded = {"f<int> at a.cc:1", "</li>main"}}});
+  HtmlPage page("t", "");
+  page.add_table("c", table);
+  EXPECT_THAT(page.to_string(),
+              HasSubstr("<td><details><summary>f&lt;int&gt;</summary><ol><li>f&lt;int&gt; at a.cc:1</li>"
+                        "<li>&lt;/li&gt;main</li></ol></details></td>"));
+  EXPECT_EQ(structure_fault(page.to_string()), "");
+}
+
 TEST(HtmlPage, DoesNotSortGroups) {
   Table table({{"tensor"}});
   table.add_group({text_cell("layer 0")});

@@ -152,7 +152,8 @@ std::string draw(const LineChart& chart) {
     out += detail::svg_text(frame.plot.right(), y - 6, "end", "limit-label", chart.reference->label);
   }
   out += draw_index(chart, frame) + draw_tooltips(chart, frame);
-  return detail::figure(chart.title, chart.note, chart.series, frame.plot.bottom() + 46, out);
+  return detail::figure(chart.title, chart.note, detail::legend_items(chart.series), frame.plot.bottom() + 46,
+                        out);
 }
 
 }  // namespace lobit

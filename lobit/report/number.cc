@@ -79,4 +79,13 @@ std::string format_duration(double seconds) {
   return fmt::format("{} h {:02} min", minutes / 60, minutes % 60);
 }
 
+std::string format_nanoseconds(double nanoseconds) {
+  if (nanoseconds < 0) return "-" + format_nanoseconds(-nanoseconds);
+  if (!(nanoseconds < 999.5e6)) return format_duration(nanoseconds / 1e9);
+  if (nanoseconds < 999.5) return fmt::format("{:.0f} ns", nanoseconds);
+  const bool micro = nanoseconds < 999.5e3;
+  const double value = nanoseconds / (micro ? 1e3 : 1e6);
+  return fmt::format("{:.{}f} {}", value, value < 9.95 ? 1 : 0, micro ? "us" : "ms");
+}
+
 }  // namespace lobit

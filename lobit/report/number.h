@@ -31,4 +31,8 @@ LOBIT_API std::string format_rate(double bytes, double seconds);
 // 0.0000012 -> "1 us", 0.42 -> "420 ms", 1.24 -> "1.2 s", 185 -> "3 min 05 s", 7380 -> "2 h 03 min"
 LOBIT_API std::string format_duration(double seconds);
 
+// 640 -> "640 ns", 1536 -> "1.5 us", 2340000 -> "2.3 ms", and from a second on as format_duration() has it:
+// for times of calls and blocks.
+LOBIT_API std::string format_nanoseconds(double nanoseconds);
+
 }  // namespace lobit

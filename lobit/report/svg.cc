@@ -11,19 +11,7 @@
 namespace lobit::detail {
 namespace {
 
-constexpr size_t kColours = 6;
-
-std::string legend(const std::vector<ChartSeries>& series) {
-  if (series.size() < 2) return {};
-  std::string out = "<ul class=\"legend\">";
-  for (size_t i = 0; i < series.size(); ++i) {
-    out += fmt::format(
-        "<li><svg class=\"swatch\" viewBox=\"0 0 10 10\" aria-hidden=\"true\">"
-        "<rect class=\"bar {}\" width=\"10\" height=\"10\" rx=\"2\"/></svg>{}</li>",
-        series_class(series, i), escape_html(series[i].name));
-  }
-  return out + "</ul>\n";
-}
+constexpr size_t kColours = 10;
 
 }  // namespace
 
@@ -83,14 +71,31 @@ std::string draw_rightward_axis(const PlotArea& plot, const Axis& axis, ChartUni
   return out;
 }
 
-std::string figure(std::string_view title, std::string_view note, const std::vector<ChartSeries>& series,
-                   double height, std::string_view marks) {
+std::string legend_item(std::string_view shape, std::string_view name) {
+  return fmt::format("<li><svg class=\"swatch\" viewBox=\"0 0 10 10\" aria-hidden=\"true\">{}</svg>{}</li>",
+                     shape, escape_html(name));
+}
+
+std::string legend_item(const std::vector<ChartSeries>& series, size_t index) {
+  return legend_item(fmt::format("<rect class=\"bar {}\" width=\"10\" height=\"10\" rx=\"2\"/>",
+                                 series_class(series, index)),
+                     series[index].name);
+}
+
+std::string legend_items(const std::vector<ChartSeries>& series) {
+  std::string out;
+  for (size_t i = 0; series.size() > 1 && i < series.size(); ++i) out += legend_item(series, i);
+  return out;
+}
+
+std::string figure(std::string_view title, std::string_view note, std::string_view legend, double height,
+                   std::string_view marks) {
   const std::string heading = escape_html(title);
   std::string out = fmt::format("<figure class=\"chart\">\n<figcaption><strong>{}</strong>", heading);
   if (!note.empty()) out += fmt::format("<span>{}</span>", escape_html(note));
-  out +=
-      fmt::format("</figcaption>\n{}<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{}\">\n",
-                  legend(series), heading);
+  out += "</figcaption>\n";
+  if (!legend.empty()) out += fmt::format("<ul class=\"legend\">{}</ul>\n", legend);
+  out += fmt::format("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{}\">\n", heading);
   const std::string label = note.empty() ? heading : fmt::format("{}: {}", heading, escape_html(note));
   out += fmt::format("<svg class=\"plot\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n",
                      svg_number(kDrawingWidth), svg_number(height), label, marks);

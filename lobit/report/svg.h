@@ -40,8 +40,14 @@ std::string svg_bar(double x, double y, double width, double height, std::string
 std::string draw_upward_axis(const PlotArea& plot, const Axis& axis, ChartUnit unit);
 std::string draw_rightward_axis(const PlotArea& plot, const Axis& axis, ChartUnit unit);
 
+// A swatch of the class and what it stands for; `shape` is the swatch's inside, in 10 units each way.
+std::string legend_item(std::string_view shape, std::string_view name);
+std::string legend_item(const std::vector<ChartSeries>& series, size_t index);
+// The items of all series; of a lone one, which the title names already, nothing.
+std::string legend_items(const std::vector<ChartSeries>& series);
+
 // The caption, legend and frame around `marks`; `height` is that of the drawing.
-std::string figure(std::string_view title, std::string_view note, const std::vector<ChartSeries>& series,
-                   double height, std::string_view marks);
+std::string figure(std::string_view title, std::string_view note, std::string_view legend, double height,
+                   std::string_view marks);
 
 }  // namespace lobit::detail

@@ -24,6 +24,8 @@ struct Column {
 struct Cell {
   std::string text = {};
   std::optional<double> value = std::nullopt;
+  // More lines, which a page shows when the cell is opened and nothing else does.
+  std::vector<std::string> folded = {};
 };
 
 LOBIT_API Cell text_cell(std::string text);

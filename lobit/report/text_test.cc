@@ -1,5 +1,6 @@
 #include "lobit/report/text.h"
 
+#include <cmath>
 #include <limits>
 
 #include <gtest/gtest.h>
@@ -108,6 +109,20 @@ TEST(FormatRate, UsesDecimalUnits) {
   EXPECT_EQ(format_rate(12.34e6, 1), "12.3 MB/s");
   EXPECT_EQ(format_rate(5, 1), "5 B/s");
   EXPECT_EQ(format_rate(5, 0), "-");
+}
+
+TEST(FormatNanoseconds, KeepsTwoDigitsOfShortTimes) {
+  EXPECT_EQ(format_nanoseconds(0), "0 ns");
+  EXPECT_EQ(format_nanoseconds(640), "640 ns");
+  EXPECT_EQ(format_nanoseconds(999.6), "1.0 us");
+  EXPECT_EQ(format_nanoseconds(1536), "1.5 us");
+  EXPECT_EQ(format_nanoseconds(22000), "22 us");
+  EXPECT_EQ(format_nanoseconds(999'600), "1.0 ms");
+  EXPECT_EQ(format_nanoseconds(2'340'000), "2.3 ms");
+  EXPECT_EQ(format_nanoseconds(-500'000'000), "-500 ms");
+  EXPECT_EQ(format_nanoseconds(1.24e9), "1.2 s");
+  EXPECT_EQ(format_nanoseconds(185e9), "3 min 05 s");
+  EXPECT_EQ(format_nanoseconds(std::nan("")), "NaN s");
 }
 
 TEST(FormatDuration, ChangesTheUnitWithTheLength) {

@@ -32,6 +32,12 @@ bool missing_model_is_not_found() {
   return !model && model.error().code == lobit::ErrorCode::kNotFound;
 }
 
+// Whatever is known of its functions, the program has a stack.
+bool own_stack_is_shown() {
+  const lobit::StackTrace trace = lobit::stack_trace(lobit::capture_call_stack());
+  return !trace.empty() && !trace.front().function.empty();
+}
+
 bool report(const char* what, bool ok) {
   std::printf("%-28s %s\n", what, ok ? "ok" : "WRONG");
   return ok;
@@ -44,6 +50,7 @@ int main() {
       report("ternary round trip", ternary_round_trips()),
       report("sizes", sizes_are_parsed()),
       report("missing model", missing_model_is_not_found()),
+      report("own stack", own_stack_is_shown()),
   };
   return std::all_of(std::begin(results), std::end(results), [](bool ok) { return ok; }) ? 0 : 1;
 }

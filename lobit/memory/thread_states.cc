@@ -1,4 +1,4 @@
-#include "lobit/memory/cache_registry.h"
+#include "lobit/memory/thread_states.h"
 
 #include <mutex>
 #include <new>
@@ -14,7 +14,7 @@ namespace {
 struct Registry {
   std::mutex mutex;
   uint64_t next_serial = 1;
-  std::unordered_map<uint64_t, CacheOwner*> owners;
+  std::unordered_map<uint64_t, ThreadStatesBase*> owners;
 };
 
 // Never destroyed: threads may end after static objects do.
@@ -28,18 +28,18 @@ constinit thread_local bool thread_ended = false;
 
 }  // namespace
 
-// Gives back the caches of an ending thread.
+// Gives back the states of an ending thread.
 struct ThreadExit {
-  std::vector<LocalEntry> caches;
+  std::vector<LocalEntry> states;
 
   ~ThreadExit() {
     thread_ended = true;
     local_entries = {};
-    for (const LocalEntry& entry : caches) {
-      // Held while the pool takes its cache back, so that the pool cannot go meanwhile.
+    for (const LocalEntry& entry : states) {
+      // Held while the object takes its state back, so that it cannot go meanwhile.
       const std::lock_guard lock(registry().mutex);
       const auto found = registry().owners.find(entry.serial);
-      if (found != registry().owners.end()) found->second->retire(entry.cache);
+      if (found != registry().owners.end()) found->second->retire_state(entry.state);
     }
   }
 };
@@ -53,30 +53,30 @@ ThreadExit& thread_exit() {
 
 }  // namespace
 
-CacheOwner::CacheOwner() {
+ThreadStatesBase::ThreadStatesBase() {
   const std::lock_guard lock(registry().mutex);
   serial_ = registry().next_serial++;
   slot_offset_ = serial_ % kLocalSlots * sizeof(LocalEntry);
   registry().owners.emplace(serial_, this);
 }
 
-void CacheOwner::leave_registry() {
+void ThreadStatesBase::leave_registry() {
   const std::lock_guard lock(registry().mutex);
   registry().owners.erase(serial_);
 }
 
-bool CacheOwner::adopt(ThreadCache* cache) {
+bool ThreadStatesBase::adopt_state(void* state) {
   if (thread_ended) return false;
-  const LocalEntry entry{serial_, cache};
-  if (find_own() == nullptr) {
-    std::vector<LocalEntry>& caches = thread_exit().caches;
-    if (caches.size() >= kLocalSlots) {
-      // A thread that sees many pools come and go does not remember those that went.
+  const LocalEntry entry{serial_, state};
+  if (find_own_state() == nullptr) {
+    std::vector<LocalEntry>& states = thread_exit().states;
+    if (states.size() >= kLocalSlots) {
+      // A thread that sees many objects come and go does not remember those that went.
       const std::lock_guard lock(registry().mutex);
-      std::erase_if(caches, [](const LocalEntry& e) { return !registry().owners.contains(e.serial); });
+      std::erase_if(states, [](const LocalEntry& e) { return !registry().owners.contains(e.serial); });
     }
     try {
-      caches.push_back(entry);
+      states.push_back(entry);
     } catch (const std::bad_alloc&) {
       return false;
     }
@@ -85,10 +85,10 @@ bool CacheOwner::adopt(ThreadCache* cache) {
   return true;
 }
 
-ThreadCache* CacheOwner::find_own() const {
+void* ThreadStatesBase::find_own_state() const {
   if (thread_ended) return nullptr;
-  for (const LocalEntry& entry : thread_exit().caches) {
-    if (entry.serial == serial_) return entry.cache;
+  for (const LocalEntry& entry : thread_exit().states) {
+    if (entry.serial == serial_) return entry.state;
   }
   return nullptr;
 }

@@ -1,0 +1,409 @@
+// The calls that are tracked: what is counted for each, and which blocks get a record.
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "lobit/memory/thread_number.h"
+#include "lobit/memory/tracker_internal.h"
+
+namespace lobit::detail {
+namespace {
+
+constexpr uint32_t kTimedCalls = 64;  // one in so many
+// A thread's change of live bytes that is worth a look at the totals, as a share of all.
+constexpr int64_t kMuchShare = 256;
+constexpr int64_t kMuchWithoutTimeline = int64_t{1} << 20;
+
+// xorshift64 (Marsaglia 2003); never 0.
+uint64_t next_random(uint64_t& state) {
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return state;
+}
+
+// Bytes until the next sample, exponentially distributed, so that no byte is more likely to be met than
+// another.
+int64_t sample_distance(uint64_t& random, uint64_t mean) {
+  const double uniform = (static_cast<double>(next_random(random) >> 11) + 1) * 0x1p-53;
+  constexpr double kFarthest = 0x1p60;
+  return static_cast<int64_t>(std::min(-std::log(uniform) * static_cast<double>(mean), kFarthest));
+}
+
+}  // namespace
+
+// ---- Beginnings and ends.
+
+Result<std::unique_ptr<Tracker>> Tracker::create(MemoryResource& upstream, const TrackingOptions& options,
+                                                 MaintenanceThread& thread) {
+  if (options.sample_bytes == 0) {
+    return fail(ErrorCode::kInvalidArgument, "tracking options: sample_bytes 0, expected at least 1");
+  }
+  if (options.leaks.interval < options.leaks.interval.zero() ||
+      options.leaks.age < options.leaks.age.zero()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("tracking options: leaks: interval {} ms and age {} ms, expected none below 0",
+                            options.leaks.interval.count(), options.leaks.age.count()));
+  }
+  std::unique_ptr<Tracker> tracker(new Tracker(upstream, options, thread));
+  tracker->forget();
+  if (tracker->scans()) LOBIT_RETURN_IF_ERROR(thread.add(*tracker));
+  tracker->stir();
+  return tracker;
+}
+
+Tracker::Tracker(MemoryResource& upstream, const TrackingOptions& options, MaintenanceThread& thread)
+    : MaintenanceTask(options.leaks.interval),
+      upstream_(upstream),
+      options_(options),
+      thread_(thread),
+      start_(std::chrono::steady_clock::now()) {
+  if (options.timeline_points > 0)
+    timeline_.emplace(std::max<size_t>(options.timeline_points, 2), kMaxMemoryTags);
+}
+
+Tracker::~Tracker() {
+  leave_registry();
+  if (scans()) thread_.remove(*this);
+  if (!options_.leaks.report) return;
+  try {
+    if (const LeakReport report = leaks({}); report.blocks > 0) tell_user(report);
+  } catch (const std::bad_alloc&) {
+    return;  // there is no memory to say what holds it
+  }
+}
+
+void Tracker::forget() {
+  records_.clear();
+  has_records_.store(false, std::memory_order_relaxed);
+  const MemoryUsage usage = upstream_.usage();
+  const std::lock_guard lock(mutex_);
+  take_over_all();
+  live_by_tag_ = {};
+  begin(static_cast<int64_t>(usage.allocated), static_cast<int64_t>(usage.allocations - usage.deallocations));
+}
+
+void Tracker::reset() {
+  const std::lock_guard lock(mutex_);
+  take_over_all();
+  begin(live_, live_blocks(sum()));
+}
+
+void Tracker::begin(int64_t live, int64_t blocks) {
+  live_ = live;
+  blocks_before_ = blocks;
+  begin_ns_ = now_ns();
+  peak_live_ = live;
+  peak_by_tag_ = live_by_tag_;
+  peak_split_ = split_by_tag();
+  peak_time_ns_ = begin_ns_;
+  peak_committed_ = 0;
+  at_peak_.clear();
+  at_peak_live_ = 0;
+  if (timeline_) timeline_.emplace(std::max<size_t>(options_.timeline_points, 2), kMaxMemoryTags);
+  for (const auto& tracks : threads_) {
+    for (size_t i = 0; i < kTrackCounts; ++i) tracks->at_reset[i] = tracks->counts[i];
+    tracks->much = 0;
+    tracks->room = 0;
+  }
+  allocate_latency_.clear();
+  free_latency_.clear();
+}
+
+// ---- Threads.
+
+Tracker::Entry::Entry(Tracker& tracker) : tracker_(tracker), tracks_(tracker.find_own()) {
+  if (tracks_ == nullptr) tracks_ = tracker.new_tracks();
+  if (tracks_ != nullptr) borrowed_ = !tracker.adopt(tracks_);
+}
+
+Tracker::Entry::~Entry() {
+  if (borrowed_) tracker_.retire(tracks_);
+}
+
+ThreadTracks* Tracker::new_tracks() {
+  const std::lock_guard lock(mutex_);
+  ThreadTracks* tracks = idle_;
+  if (tracks != nullptr) {
+    idle_ = tracks->next_idle;
+  } else {
+    try {
+      threads_.push_back(std::make_unique<ThreadTracks>());
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+    tracks = threads_.back().get();
+  }
+  tracks->thread = static_cast<uint16_t>(thread_number());
+  tracks->random = (uint64_t{tracks->thread} + 1) * 0x9E3779B97F4A7C15;
+  tracks->until_sample = sample_distance(tracks->random, options_.sample_bytes);
+  return tracks;
+}
+
+void Tracker::retire(ThreadTracks* tracks) {
+  const std::lock_guard lock(mutex_);
+  take_over(*tracks);
+  tracks->next_idle = idle_;
+  idle_ = tracks;
+}
+
+// ---- Calls. Each level does its own and no more: at kBasic a pair adds some twenty instructions.
+
+Result<void*> Tracker::allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream) {
+  ThreadTracks* const tracks = local();
+  if (tracks == nullptr) [[unlikely]]
+    return allocate_first(level, bytes, alignment, stream);
+  if (level >= TrackingLevel::kStandard) return allocate_known(level, *tracks, bytes, alignment, stream);
+  Result<void*> block = upstream_.allocate(bytes, alignment, stream);
+  if (!block) [[unlikely]] {
+    tracks->count(kRefusedAllocations);
+    return block;
+  }
+  tracks->allocated(bytes);
+  if (tracks->untold() > tracks->much) [[unlikely]]
+    tell(level, *tracks);
+  return block;
+}
+
+Status Tracker::deallocate(TrackingLevel level, void* pointer, size_t bytes, size_t alignment,
+                           Stream stream) {
+  ThreadTracks* const tracks = local();
+  if (tracks == nullptr) [[unlikely]]
+    return deallocate_first(level, pointer, bytes, alignment, stream);
+  // Before the peak is passed on the way down.
+  if (tracks->untold() > tracks->room) [[unlikely]]
+    tell(level, *tracks);
+  if (level >= TrackingLevel::kStandard || has_records_.load(std::memory_order_relaxed)) {
+    return deallocate_known(level, *tracks, pointer, bytes, alignment, stream);
+  }
+  Status freed = upstream_.deallocate(pointer, bytes, alignment, stream);
+  if (!freed) [[unlikely]] {
+    tracks->count(kRefusedDeallocations);
+    return freed;
+  }
+  tracks->freed(bytes);
+  if (tracks->untold() < -tracks->much) [[unlikely]]
+    tell(level, *tracks);
+  return freed;
+}
+
+// The same at other levels.
+Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes,
+                                      size_t alignment, Stream stream) {
+  const bool is_timed = level >= TrackingLevel::kStandard && tracks.calls++ % kTimedCalls == 0;
+  const uint64_t start = is_timed ? now_ns() : 0;
+  Result<void*> block = upstream_.allocate(bytes, alignment, stream);
+  if (is_timed) allocate_latency_.add(now_ns() - start);
+  if (!block) [[unlikely]] {
+    tracks.count(kRefusedAllocations);
+    return fail(with_holders(level, std::move(block).error()));
+  }
+  tracks.allocated(bytes);
+  if (level >= TrackingLevel::kStandard) tracks.count(kSizes + doubling_of(bytes));
+  if (wants_record(level, tracks, bytes)) add_record(level, tracks, *block, bytes);
+  if (tracks.untold() > tracks.much) tell(level, tracks);
+  return block;
+}
+
+Status Tracker::deallocate_known(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
+                                 size_t alignment, Stream stream) {
+  std::optional<BlockRecord> record;
+  if (records_.may_have(pointer)) record = records_.remove(pointer);
+  const bool is_timed = level >= TrackingLevel::kStandard && tracks.calls++ % kTimedCalls == 0;
+  const uint64_t start = is_timed ? now_ns() : 0;
+  Status freed = upstream_.deallocate(pointer, bytes, alignment, stream);
+  if (is_timed) free_latency_.add(now_ns() - start);
+  if (!freed) [[unlikely]] {
+    tracks.count(kRefusedDeallocations);
+    if (record) restore(*record);
+    return freed;
+  }
+  tracks.freed(bytes);
+  if (record) end_record(level, tracks, *record);
+  if (tracks.untold() < -tracks.much) tell(level, tracks);
+  return freed;
+}
+
+// A thread's first call, and every one of a thread that is ending. Without room for its counts, it is not
+// counted.
+Result<void*> Tracker::allocate_first(TrackingLevel level, size_t bytes, size_t alignment, Stream stream) {
+  const Entry entry(*this);
+  if (entry.tracks() == nullptr) return upstream_.allocate(bytes, alignment, stream);
+  return allocate_known(level, *entry.tracks(), bytes, alignment, stream);
+}
+
+Status Tracker::deallocate_first(TrackingLevel level, void* pointer, size_t bytes, size_t alignment,
+                                 Stream stream) {
+  const Entry entry(*this);
+  if (entry.tracks() != nullptr) {
+    return deallocate_known(level, *entry.tracks(), pointer, bytes, alignment, stream);
+  }
+  static_cast<void>(records_.remove(pointer));
+  return upstream_.deallocate(pointer, bytes, alignment, stream);
+}
+
+// ---- Records.
+
+bool Tracker::wants_record(TrackingLevel level, ThreadTracks& tracks, size_t bytes) const {
+  if (level != TrackingLevel::kStandard) return level == TrackingLevel::kDetailed;
+  tracks.until_sample -= static_cast<int64_t>(std::min<uint64_t>(bytes, uint64_t{1} << 60));
+  if (tracks.until_sample > 0) [[likely]]
+    return false;
+  tracks.until_sample = sample_distance(tracks.random, options_.sample_bytes);
+  return true;
+}
+
+void Tracker::add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes) {
+  const BlockRecord record{.pointer = pointer,
+                           .bytes = bytes,
+                           .time_ns = now_ns(),
+                           .stack = options_.stacks == StackCapture::kRecorded ? capture_call_stack() : 0,
+                           .thread = tracks.thread,
+                           .tag = current_memory_tag(),
+                           .is_sampled = level != TrackingLevel::kDetailed};
+  has_records_.store(true, std::memory_order_relaxed);
+  bool is_kept = false;
+  // One of a block that was freed past this resource, or at kNone.
+  const std::optional<BlockRecord> stale = records_.add(record, &is_kept);
+  if (stale) tracks.hold(stale->tag, -weight(*stale));
+  if (is_kept) {
+    tracks.hold(record.tag, weight(record));
+  } else {
+    tracks.count(kUnrecorded);
+  }
+}
+
+// The block lives on, and no other can have its address.
+void Tracker::restore(const BlockRecord& record) {
+  bool is_kept = false;
+  records_.add(record, &is_kept);
+}
+
+void Tracker::end_record(TrackingLevel level, ThreadTracks& tracks, const BlockRecord& record) const {
+  tracks.hold(record.tag, -weight(record));
+  if (level != TrackingLevel::kDetailed || record.is_sampled) return;
+  const uint64_t lifetime = now_ns() - record.time_ns;
+  tracks.count(kLifetimes + doubling_of(lifetime));
+  tracks.count(kLifetimeNs, lifetime);
+}
+
+// A block of n bytes is sampled with the probability 1 - exp(-n / mean).
+int64_t Tracker::weight(const BlockRecord& record) const {
+  if (!record.is_sampled) return static_cast<int64_t>(record.bytes);
+  const auto bytes = static_cast<double>(record.bytes);
+  return std::llround(bytes / -std::expm1(-bytes / static_cast<double>(options_.sample_bytes)));
+}
+
+// ---- Totals.
+
+void Tracker::tell(TrackingLevel level, ThreadTracks& tracks) {
+  uint64_t now = 0;
+  if (level >= TrackingLevel::kStandard) {
+    now = now_ns();
+    look_at_committed(now);
+  }
+  bool is_new_peak = false;
+  {
+    const std::lock_guard lock(mutex_);
+    take_over(tracks);
+    is_new_peak = note_moment(level, now);
+    const int64_t share = std::max<int64_t>(live_, 0) / kMuchShare;
+    tracks.much = level >= TrackingLevel::kStandard ? share : std::max(share, kMuchWithoutTimeline);
+    tracks.room = peak_live_ - live_;
+  }
+  if (is_new_peak) look_at_holders();
+}
+
+// Asking the pool for it stops its threads for a moment.
+void Tracker::look_at_committed(uint64_t now) {
+  constexpr uint64_t kPeriodNs = 10'000'000;
+  uint64_t due = committed_due_ns_.load(std::memory_order_relaxed);
+  if (now < due || !committed_due_ns_.compare_exchange_strong(due, now + kPeriodNs)) return;
+  committed_.store(upstream_.usage().committed, std::memory_order_relaxed);
+}
+
+void Tracker::take_over_all() {
+  for (const auto& tracks : threads_) take_over(*tracks);
+  peak_live_ = std::max(peak_live_, live_);
+}
+
+Tracker::Counts Tracker::sum() const {
+  Counts counts{};
+  for (const auto& tracks : threads_) {
+    for (size_t i = 0; i < kTrackCounts; ++i) counts[i] += tracks->counts[i] - tracks->at_reset[i];
+  }
+  return counts;
+}
+
+int64_t Tracker::live_blocks(const Counts& counts) const {
+  return blocks_before_ + static_cast<int64_t>(counts[kAllocations] - counts[kDeallocations]);
+}
+
+// What a thread does meanwhile comes with the next time.
+void Tracker::take_over(ThreadTracks& tracks) {
+  const int64_t live = tracks.live();
+  live_ += live - tracks.told_live;
+  tracks.told_live = live;
+  for (size_t tag = 0; tag < memory_tag_count(); ++tag) {
+    const int64_t held = tracks.live_by_tag[tag];
+    live_by_tag_[tag] += held - tracks.told_by_tag[tag];
+    tracks.told_by_tag[tag] = held;
+    peak_by_tag_[tag] = std::max(peak_by_tag_[tag], live_by_tag_[tag]);
+  }
+}
+
+// The split at this moment: what has no record counts as untagged. Estimates that are above the whole are cut
+// in proportion.
+Tracker::ByTag Tracker::split_by_tag() const {
+  const auto live = static_cast<uint64_t>(std::max<int64_t>(live_, 0));
+  ByTag split{};
+  uint64_t tagged = 0;
+  for (size_t tag = 1; tag < split.size(); ++tag) {
+    split[tag] = static_cast<uint64_t>(std::max<int64_t>(live_by_tag_[tag], 0));
+    tagged += split[tag];
+  }
+  if (tagged > live) {
+    const double share = static_cast<double>(live) / static_cast<double>(tagged);
+    tagged = 0;
+    for (size_t tag = 1; tag < split.size(); ++tag) {
+      split[tag] = std::min(static_cast<uint64_t>(static_cast<double>(split[tag]) * share), live - tagged);
+      tagged += split[tag];
+    }
+  }
+  split[0] = live - tagged;
+  return split;
+}
+
+// Whether the holders at the peak are to be looked at.
+bool Tracker::note_moment(TrackingLevel level, uint64_t now) {
+  const bool is_peak = live_ > peak_live_;
+  peak_live_ = std::max(peak_live_, live_);
+  if (level < TrackingLevel::kStandard) return false;
+  const ByTag split = split_by_tag();
+  const uint64_t committed = committed_.load(std::memory_order_relaxed);
+  if (timeline_)
+    timeline_->add(now - std::min(begin_ns_, now), static_cast<uint64_t>(std::max<int64_t>(live_, 0)),
+                   committed, split);
+  if (!is_peak) return false;
+  peak_time_ns_ = now;
+  peak_committed_ = committed;
+  peak_split_ = split;
+  // A look costs as much as there are blocks: rare ones cost little together.
+  return live_ - at_peak_live_ > at_peak_live_ / 16;
+}
+
+void Tracker::look_at_holders() {
+  try {
+    std::vector<Holding> found = holdings();
+    const std::lock_guard lock(mutex_);
+    at_peak_.swap(found);
+    at_peak_live_ = live_;
+  } catch (const std::bad_alloc&) {
+    return;  // those of an earlier moment stay
+  }
+}
+
+}  // namespace lobit::detail

@@ -1,0 +1,192 @@
+// Tracker: what a TrackingResource knows. The resource calls it for each allocation and free at any level but
+// kNone; tracking_resource.h says what is exact and when. Any number of threads.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "lobit/base/call_stack.h"
+#include "lobit/memory/block_records_internal.h"
+#include "lobit/memory/latency_histogram_internal.h"
+#include "lobit/memory/maintenance_thread.h"
+#include "lobit/memory/thread_states.h"
+#include "lobit/memory/tracking_counts_internal.h"
+#include "lobit/memory/tracking_resource.h"
+#include "lobit/memory/usage_timeline_internal.h"
+
+namespace lobit::detail {
+
+// How long calls took, told by any thread.
+class TimedCalls {
+ public:
+  void add(uint64_t ns) {
+    const std::lock_guard lock(mutex_);
+    histogram_.add(ns, 1);
+    ++count_;
+  }
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    histogram_ = {};
+    count_ = 0;
+  }
+  CallLatency latency() const {
+    const std::lock_guard lock(mutex_);
+    return {.timed = count_,
+            .mean_ns = histogram_.mean(),
+            .p50_ns = histogram_.percentile(50),
+            .p99_ns = histogram_.percentile(99),
+            .max_ns = histogram_.percentile(100)};
+  }
+
+ private:
+  mutable SpinMutex mutex_;
+  LatencyHistogram histogram_;
+  uint64_t count_ = 0;
+};
+
+// Gives stacks the numbers that a report uses; 0 is unknown.
+class StackNumbers {
+ public:
+  uint32_t number_of(StackId id) {
+    if (id == 0) return 0;
+    const auto [found, is_new] = numbers_.try_emplace(id, static_cast<uint32_t>(ids_.size() + 1));
+    if (is_new) ids_.push_back(id);
+    return found->second;
+  }
+  // The first is empty.
+  std::vector<StackTrace> traces() const;
+
+ private:
+  std::unordered_map<StackId, uint32_t> numbers_;
+  std::vector<StackId> ids_;
+};
+
+class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTask {
+ public:
+  // `thread` scans for leaks.
+  static Result<std::unique_ptr<Tracker>> create(MemoryResource& upstream, const TrackingOptions& options,
+                                                 MaintenanceThread& thread = MaintenanceThread::of_process());
+  ~Tracker() override;
+
+  Result<void*> allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream);
+  Status deallocate(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream);
+
+  // Forgets every block; what lives below is counted from here on.
+  void forget();
+  void reset();
+
+  TrackingStatistics statistics();
+  LeakReport leaks(std::chrono::nanoseconds age);
+  MemoryProfile profile();
+
+ private:
+  using Counts = std::array<uint64_t, kTrackCounts>;
+  using ByTag = std::array<uint64_t, kMaxMemoryTags>;
+
+  // What blocks hold together, by tag and stack.
+  struct Holding {
+    MemoryTag tag;
+    uint32_t stack;
+    uint64_t bytes;
+    uint64_t blocks;
+  };
+
+  // Tracks for a thread without, while a call lasts; nullptr when there is no room for them.
+  class Entry {
+   public:
+    explicit Entry(Tracker& tracker);
+    ~Entry();
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+    ThreadTracks* tracks() const { return tracks_; }
+
+   private:
+    Tracker& tracker_;
+    ThreadTracks* tracks_;
+    bool borrowed_ = false;
+  };
+
+  Tracker(MemoryResource& upstream, const TrackingOptions& options, MaintenanceThread& thread);
+
+  ThreadTracks* new_tracks();
+  void retire(ThreadTracks* tracks) override;
+  bool scans() const { return options_.leaks.interval.count() > 0 && options_.leaks.report; }
+  NextTurn take_turn() override;
+  void tell_user(const LeakReport& report) const;
+
+  Result<void*> allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes, size_t alignment,
+                               Stream stream);
+  Status deallocate_known(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
+                          size_t alignment, Stream stream);
+  Result<void*> allocate_first(TrackingLevel level, size_t bytes, size_t alignment, Stream stream);
+  Status deallocate_first(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream);
+
+  bool wants_record(TrackingLevel level, ThreadTracks& tracks, size_t bytes) const;
+  void add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes);
+  void restore(const BlockRecord& record);
+  void end_record(TrackingLevel level, ThreadTracks& tracks, const BlockRecord& record) const;
+  // Bytes that the record stands for.
+  int64_t weight(const BlockRecord& record) const;
+
+  // Adds what the thread did to the totals.
+  void tell(TrackingLevel level, ThreadTracks& tracks);
+  void look_at_committed(uint64_t now);
+  void look_at_holders();
+  // These want the lock.
+  void take_over(ThreadTracks& tracks);
+  void take_over_all();
+  void begin(int64_t live, int64_t blocks);
+  bool note_moment(TrackingLevel level, uint64_t now);
+  ByTag split_by_tag() const;
+  Counts sum() const;
+
+  std::vector<Holding> holdings();
+  Error with_holders(TrackingLevel level, Error error);
+  std::vector<BlockRecord> records_of(std::chrono::nanoseconds age);
+  void add_leaks(LeakReport& report, StackNumbers& stacks, std::chrono::nanoseconds age);
+  static std::vector<MemoryHolder> holders_of(const std::vector<Holding>& found, StackNumbers& stacks);
+  void add_counts(MemoryProfile& profile, const TrackingStatistics& statistics) const;
+  std::vector<Holding> add_times(MemoryProfile& profile);
+  int64_t live_blocks(const Counts& counts) const;
+  uint64_t own_bytes();
+  uint64_t now_ns() const {
+    return static_cast<uint64_t>((std::chrono::steady_clock::now() - start_).count());
+  }
+
+  MemoryResource& upstream_;
+  const TrackingOptions options_;
+  MaintenanceThread& thread_;
+  const std::chrono::steady_clock::time_point start_;
+  BlockRecords records_;
+  std::atomic<bool> has_records_{false};  // since the last forget()
+
+  SpinMutex mutex_;  // not held while the resource below or the user is called
+  std::vector<std::unique_ptr<ThreadTracks>> threads_;
+  ThreadTracks* idle_ = nullptr;
+  uint64_t begin_ns_ = 0;      // of counting
+  int64_t blocks_before_ = 0;  // that lived then
+  int64_t live_ = 0;
+  std::array<int64_t, kMaxMemoryTags> live_by_tag_{};
+  std::array<int64_t, kMaxMemoryTags> peak_by_tag_{};
+  int64_t peak_live_ = 0;
+  ByTag peak_split_{};  // then
+  uint64_t peak_time_ns_ = 0;
+  uint64_t peak_committed_ = 0;
+  std::vector<Holding> at_peak_;
+  int64_t at_peak_live_ = 0;  // when they were looked at
+  std::optional<UsageTimeline> timeline_;
+
+  std::atomic<uint64_t> committed_{0};
+  std::atomic<uint64_t> committed_due_ns_{0};  // when to look again
+  TimedCalls allocate_latency_;
+  TimedCalls free_latency_;
+  uint64_t leaked_bytes_ = 0;  // at the last scan
+};
+
+}  // namespace lobit::detail

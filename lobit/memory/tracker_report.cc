@@ -1,0 +1,274 @@
+// What a tracker tells: statistics, leaks and profiles.
+#include <algorithm>
+#include <map>
+#include <new>
+#include <numeric>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "lobit/base/call_stack.h"
+#include "lobit/memory/hybrid_memory_pool.h"
+#include "lobit/memory/tracker_internal.h"
+
+namespace lobit::detail {
+namespace {
+
+std::vector<std::string> tag_names() {
+  std::vector<std::string> names;
+  for (size_t tag = 0; tag < memory_tag_count(); ++tag) {
+    names.emplace_back(memory_tag_name(static_cast<MemoryTag>(tag)));
+  }
+  return names;
+}
+
+// The pool that the wrappers stand on, if it is one that has a limit.
+const HybridMemoryPool* pool_below(const MemoryResource& resource) {
+  const MemoryResource* below = &resource;
+  while (const auto* const wrapper = dynamic_cast<const ResourceWrapper*>(below))
+    below = &wrapper->upstream();
+  return dynamic_cast<const HybridMemoryPool*>(below);
+}
+
+uint64_t positive(int64_t value) {
+  return static_cast<uint64_t>(std::max<int64_t>(value, 0));
+}
+
+}  // namespace
+
+std::vector<StackTrace> StackNumbers::traces() const {
+  std::vector<StackTrace> traces = stack_traces(ids_);
+  traces.insert(traces.begin(), StackTrace());
+  return traces;
+}
+
+TrackingStatistics Tracker::statistics() {
+  TrackingStatistics result;
+  {
+    const std::lock_guard lock(mutex_);
+    take_over_all();
+    const Counts counts = sum();
+    result.live_bytes = positive(live_);
+    result.live_blocks = positive(live_blocks(counts));
+    result.peak_bytes = positive(peak_live_);
+    result.allocations = counts[kAllocations];
+    result.deallocations = counts[kDeallocations];
+    result.allocated_bytes = counts[kAllocatedBytes];
+    result.refused_allocations = counts[kRefusedAllocations];
+    result.refused_deallocations = counts[kRefusedDeallocations];
+    result.unrecorded_blocks = counts[kUnrecorded];
+    std::copy_n(counts.begin() + kSizes, kDoublings, result.sizes.begin());
+    std::copy_n(counts.begin() + kLifetimes, kDoublings, result.lifetimes.begin());
+    const ByTag split = split_by_tag();
+    for (size_t tag = 0; tag < memory_tag_count(); ++tag) {
+      const uint64_t peak = std::max(positive(peak_by_tag_[tag]), split[tag]);
+      if (peak == 0) continue;
+      result.tags.push_back(
+          {.tag = static_cast<MemoryTag>(tag), .live_bytes = split[tag], .peak_bytes = peak});
+    }
+  }
+  result.allocate_latency = allocate_latency_.latency();
+  result.free_latency = free_latency_.latency();
+  result.recorded_blocks = records_.count();
+  result.own_bytes = own_bytes();
+  return result;
+}
+
+uint64_t Tracker::own_bytes() {
+  uint64_t bytes = sizeof(*this) + records_.bytes();
+  const std::lock_guard lock(mutex_);
+  bytes += threads_.size() * sizeof(ThreadTracks) + at_peak_.capacity() * sizeof(Holding);
+  if (timeline_) bytes += timeline_->bytes();
+  return bytes;
+}
+
+// ---- Holders.
+
+std::vector<Tracker::Holding> Tracker::holdings() {
+  std::map<std::pair<MemoryTag, uint32_t>, Holding> found;
+  records_.for_each([&](const BlockRecord& record) {
+    const auto key = std::pair(record.tag, record.stack);
+    Holding& holding = found.try_emplace(key, Holding{key.first, key.second, 0, 0}).first->second;
+    const uint64_t bytes = static_cast<uint64_t>(weight(record));
+    holding.bytes += bytes;
+    holding.blocks += bytes / record.bytes;
+  });
+  std::vector<Holding> result;
+  result.reserve(found.size());
+  for (const auto& [key, holding] : found) result.push_back(holding);
+  std::ranges::sort(result, [](const Holding& a, const Holding& b) { return a.bytes > b.bytes; });
+  return result;
+}
+
+Error Tracker::with_holders(TrackingLevel level, Error error) {
+  const bool is_short = error.code == ErrorCode::kOutOfMemory || error.code == ErrorCode::kLimit;
+  if (level < TrackingLevel::kStandard || !is_short) return error;
+  struct Held {
+    uint64_t bytes = 0;
+    uint64_t blocks = 0;
+    size_t tag = 0;
+  };
+  std::array<Held, kMaxMemoryTags> held{};
+  for (size_t tag = 0; tag < held.size(); ++tag) held[tag].tag = tag;
+  for (const Holding& holding : holdings()) {
+    held[static_cast<size_t>(holding.tag)].bytes += holding.bytes;
+    held[static_cast<size_t>(holding.tag)].blocks += holding.blocks;
+  }
+  std::ranges::sort(held, [](const Held& a, const Held& b) { return a.bytes > b.bytes; });
+  constexpr size_t kNamed = 3;
+  std::string_view before = level == TrackingLevel::kDetailed ? "; held by " : "; held by about ";
+  for (size_t i = 0; i < kNamed && held[i].blocks > 0; ++i) {
+    error.message += fmt::format("{}{}: {} bytes in {} block{}", before,
+                                 memory_tag_name(static_cast<MemoryTag>(held[i].tag)), held[i].bytes,
+                                 held[i].blocks, held[i].blocks == 1 ? "" : "s");
+    before = ", ";
+  }
+  return error;
+}
+
+// ---- Leaks.
+
+std::vector<BlockRecord> Tracker::records_of(std::chrono::nanoseconds age) {
+  const uint64_t now = now_ns();
+  const uint64_t least = positive(age.count());
+  std::vector<BlockRecord> found;
+  records_.for_each([&](const BlockRecord& record) {
+    if (now - std::min(record.time_ns, now) >= least) found.push_back(record);
+  });
+  std::ranges::sort(found, [](const BlockRecord& a, const BlockRecord& b) {
+    return std::pair(b.bytes, a.time_ns) < std::pair(a.bytes, b.time_ns);
+  });
+  return found;
+}
+
+LeakReport Tracker::leaks(std::chrono::nanoseconds age) {
+  LeakReport report;
+  report.tags = tag_names();
+  StackNumbers stacks;
+  add_leaks(report, stacks, age);
+  report.stacks = stacks.traces();
+  return report;
+}
+
+void Tracker::add_leaks(LeakReport& report, StackNumbers& stacks, std::chrono::nanoseconds age) {
+  const std::vector<BlockRecord> found = records_of(age);
+  const std::string device = device_name(upstream_.device());
+  const uint64_t now = now_ns();
+  for (const BlockRecord& record : found) {
+    const auto bytes = static_cast<uint64_t>(weight(record));
+    report.bytes += bytes;
+    report.blocks += bytes / record.bytes;
+    report.is_estimate |= record.is_sampled;
+    if (report.largest.size() == MemoryProfile::kMostUnfreed) continue;
+    report.largest.push_back({.address = reinterpret_cast<uintptr_t>(record.pointer),
+                              .bytes = record.bytes,
+                              .time_ns = record.time_ns,
+                              .age_ns = now - std::min(record.time_ns, now),
+                              .thread = record.thread,
+                              .tag = static_cast<uint32_t>(record.tag),
+                              .stack = stacks.number_of(record.stack),
+                              .device = device});
+  }
+}
+
+void Tracker::tell_user(const LeakReport& report) const {
+  try {
+    options_.leaks.report(report);
+  } catch (...) {
+    return;  // told
+  }
+}
+
+NextTurn Tracker::take_turn() {
+  try {
+    const LeakReport report = leaks(options_.leaks.age);
+    if (report.bytes > leaked_bytes_) tell_user(report);
+    leaked_bytes_ = report.bytes;
+  } catch (const std::bad_alloc&) {
+    return NextTurn::kAfterPeriod;  // memory is short: the next scan will tell
+  }
+  return NextTurn::kAfterPeriod;
+}
+
+// ---- Profiles.
+
+std::vector<MemoryHolder> Tracker::holders_of(const std::vector<Holding>& found, StackNumbers& stacks) {
+  std::vector<MemoryHolder> list;
+  list.reserve(found.size());
+  for (const Holding& holding : found) {
+    list.push_back({.tag = static_cast<uint32_t>(holding.tag),
+                    .stack = stacks.number_of(holding.stack),
+                    .bytes = holding.bytes,
+                    .blocks = holding.blocks});
+  }
+  return list;
+}
+
+void Tracker::add_counts(MemoryProfile& profile, const TrackingStatistics& statistics) const {
+  profile.allocations = statistics.allocations;
+  profile.frees = statistics.deallocations;
+  profile.refused = statistics.refused_allocations;
+  profile.allocated_bytes = statistics.allocated_bytes;
+  profile.live_bytes = statistics.live_bytes;
+  profile.live_blocks = statistics.live_blocks;
+  profile.sizes = statistics.sizes;
+  profile.lifetimes = statistics.lifetimes;
+  if (statistics.allocate_latency.timed > 0) profile.allocate_latency = statistics.allocate_latency;
+  if (statistics.free_latency.timed > 0) profile.free_latency = statistics.free_latency;
+}
+
+// What happened in time, and the lock that it wants.
+std::vector<Tracker::Holding> Tracker::add_times(MemoryProfile& profile) {
+  const std::lock_guard lock(mutex_);
+  const Counts counts = sum();
+  profile.duration_ns = now_ns() - begin_ns_;
+  const uint64_t ended = std::accumulate(counts.begin() + kLifetimes, counts.end(), uint64_t{0});
+  if (ended > 0) {
+    profile.mean_lifetime_ns = static_cast<double>(counts[kLifetimeNs]) / static_cast<double>(ended);
+  }
+  profile.threads = threads_.size();
+  const auto count = static_cast<ptrdiff_t>(profile.tags.size());
+  profile.peak = {.time_ns = peak_time_ns_ - std::min(begin_ns_, peak_time_ns_),
+                  .live_bytes = positive(peak_live_),
+                  .committed = peak_committed_,
+                  .bytes_by_tag = {peak_split_.begin(), peak_split_.begin() + count}};
+  for (const int64_t peak : std::span(peak_by_tag_).first(profile.tags.size())) {
+    profile.peak_by_tag.push_back(positive(peak));
+  }
+  if (timeline_) {
+    profile.timeline = timeline_->moments();
+    const ByTag now = split_by_tag();
+    profile.timeline.push_back({.time_ns = profile.duration_ns,
+                                .live_bytes = positive(live_),
+                                .committed = committed_.load(std::memory_order_relaxed),
+                                .bytes_by_tag = {now.begin(), now.end()}});
+    for (MemoryMoment& moment : profile.timeline) moment.bytes_by_tag.resize(profile.tags.size());
+  }
+  return at_peak_;
+}
+
+MemoryProfile Tracker::profile() {
+  MemoryProfile result;
+  result.name = options_.name;
+  result.tags = tag_names();
+  const TrackingStatistics counted = statistics();
+  add_counts(result, counted);
+  StackNumbers stacks;
+  const std::vector<Holding> at_peak = add_times(result);
+  const std::vector<Holding> now = holdings();
+  result.at_end = holders_of(now, stacks);
+  result.at_peak = holders_of(counted.live_bytes == counted.peak_bytes ? now : at_peak, stacks);
+  LeakReport unfreed;
+  add_leaks(unfreed, stacks, {});
+  result.unfreed = std::move(unfreed.largest);
+  result.is_estimate = unfreed.is_estimate;
+  result.fragmentation = upstream_.fragmentation();
+  result.peak_committed = upstream_.usage().peak_committed;
+  if (const auto* const pool = pool_below(upstream_); pool != nullptr && pool->options().limit != kNoLimit) {
+    result.limit = pool->options().limit;
+  }
+  result.stacks = stacks.traces();
+  return result;
+}
+
+}  // namespace lobit::detail

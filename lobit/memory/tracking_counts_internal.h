@@ -1,0 +1,74 @@
+// What a TrackingResource counts, by thread and without a lock. Counts only rise; what they were at the last
+// reset is kept beside them, and who reads them subtracts it.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "lobit/memory/memory_tag.h"
+#include "lobit/memory/relaxed.h"
+
+namespace lobit::detail {
+
+// 0 for 0 and 1, n for values above 2^(n-1) and up to 2^n.
+constexpr size_t doubling_of(uint64_t value) {
+  return value == 0 ? 0 : static_cast<size_t>(std::bit_width(value - 1));
+}
+inline constexpr size_t kDoublings = 65;
+
+enum TrackCount : size_t {
+  kAllocations,
+  kDeallocations,
+  kAllocatedBytes,
+  kFreedBytes,
+  kRefusedAllocations,
+  kRefusedDeallocations,
+  kUnrecorded,
+  kLifetimeNs,  // of all blocks in kLifetimes
+  kSizes,       // one for each doubling
+  kLifetimes = kSizes + kDoublings,
+  kTrackCounts = kLifetimes + kDoublings,
+};
+
+// A thread's, and after its end that of the next thread.
+struct alignas(64) ThreadTracks {
+  // The thread writes, everybody reads.
+  std::array<Relaxed<uint64_t>, kTrackCounts> counts;
+  // Bytes of live blocks with a record, and of those that sampled ones stand for; below 0 where a thread
+  // frees what others allocated.
+  std::array<Relaxed<int64_t>, kMaxMemoryTags> live_by_tag;
+
+  // Written under the tracker's lock: counts at the last reset, and what the totals know.
+  std::array<uint64_t, kTrackCounts> at_reset;
+  std::array<int64_t, kMaxMemoryTags> told_by_tag;
+  Relaxed<int64_t> told_live;
+  Relaxed<int64_t> much;  // a change of live bytes that the totals want to know of at once
+  Relaxed<int64_t> room;  // by which live bytes may rise before they pass the peak
+
+  // The thread's alone.
+  uint32_t calls;
+  uint16_t thread;
+  uint64_t random;
+  int64_t until_sample;
+  ThreadTracks* next_idle;
+
+  void count(size_t which, uint64_t amount = 1) { counts[which] = counts[which] + amount; }
+  void allocated(uint64_t bytes) {
+    count(kAllocations);
+    count(kAllocatedBytes, bytes);
+  }
+  void freed(uint64_t bytes) {
+    count(kDeallocations);
+    count(kFreedBytes, bytes);
+  }
+  void hold(MemoryTag tag, int64_t bytes) {
+    Relaxed<int64_t>& live = live_by_tag[static_cast<size_t>(tag)];
+    live = live + bytes;
+  }
+  int64_t live() const { return static_cast<int64_t>(counts[kAllocatedBytes] - counts[kFreedBytes]); }
+  int64_t untold() const { return live() - told_live; }
+};
+
+}  // namespace lobit::detail
