@@ -69,24 +69,31 @@ Result<uint64_t> memory_argument(const std::string& text) {
   return bytes;
 }
 
-Status check_report(const std::string& path) {
+Status check_replaceable(const std::string& path, std::string_view what,
+                         std::initializer_list<std::string_view> starts) {
   namespace fs = std::filesystem;
   if (path.empty()) return {};
-  const fs::path page(path);
-  if (page.extension() != ".html" && page.extension() != ".htm") {
+  const fs::path file(path);
+  std::error_code ignored;
+  if (file.has_parent_path() && !fs::is_directory(file.parent_path(), ignored)) {
+    return fail(ErrorCode::kNotFound, fmt::format("{} '{}': its folder does not exist", what, path));
+  }
+  if (!fs::exists(fs::symlink_status(file, ignored))) return {};
+  std::string start(32, ' ');
+  if (fs::is_regular_file(file, ignored)) std::ifstream(file).read(start.data(), 32);
+  if (std::ranges::any_of(starts, [&](std::string_view known) { return start.starts_with(known); }))
+    return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} '{}': exists and is not one, so it is not replaced", what, path));
+}
+
+Status check_report(const std::string& path) {
+  const std::filesystem::path page(path);
+  if (!path.empty() && page.extension() != ".html" && page.extension() != ".htm") {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("report '{}': expected a name that ends in .html", path));
   }
-  std::error_code ignored;
-  if (page.has_parent_path() && !fs::is_directory(page.parent_path(), ignored)) {
-    return fail(ErrorCode::kNotFound, fmt::format("report '{}': its folder does not exist", path));
-  }
-  if (!fs::exists(fs::symlink_status(page, ignored))) return {};
-  std::string start(15, ' ');
-  if (fs::is_regular_file(page, ignored)) std::ifstream(page).read(start.data(), 15);
-  if (start == "<!DOCTYPE html>" || start == "<!doctype html>") return {};
-  return fail(ErrorCode::kInvalidArgument,
-              fmt::format("report '{}': exists and is not a page, so it is not replaced", path));
+  return check_replaceable(path, "report", {"<!DOCTYPE html>", "<!doctype html>"});
 }
 
 std::string refuse_empty(const std::string& text) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -26,9 +27,15 @@ void add_inspect(CLI::App& app, Command& chosen);
 void add_verify(CLI::App& app, Command& chosen);
 void add_synth(CLI::App& app, Command& chosen);
 void add_devices(CLI::App& app, Command& chosen);
+void add_mem(CLI::App& app, Command& chosen);
 
 // "64MiB", "1.5GiB", "50%" (of the machine's memory, or of the container's limit if that is less); "" is 0.
 Result<uint64_t> memory_argument(const std::string& text);
+
+// Refuses a file to write whose folder is missing, or that exists and does not begin like one of its kind.
+// `what` it is, for the message. "" passes.
+Status check_replaceable(const std::string& path, std::string_view what,
+                         std::initializer_list<std::string_view> starts);
 
 // Refuses a --report that would not become a page: a name that does not end in .html, a missing folder, or an
 // existing file that is not a page. "" passes.

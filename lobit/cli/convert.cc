@@ -11,6 +11,7 @@
 #include "lobit/base/bytes.h"
 #include "lobit/cli/command.h"
 #include "lobit/cli/describe.h"
+#include "lobit/cli/memory_trace.h"
 #include "lobit/convert/compare.h"
 #include "lobit/convert/execute.h"
 #include "lobit/convert/plan.h"
@@ -49,6 +50,7 @@ struct Arguments {
   std::string memory_limit;
   std::string ternary = "direct";
   std::string report;
+  std::string memory_trace;
   size_t threads = 0;
   bool pure = false;
   bool raw_names = false;
@@ -86,6 +88,7 @@ std::string command_line(const Arguments& args) {
   flag("--verify", args.verify);
   flag("--sync", args.sync);
   option("--report", args.report);
+  option("--memory-trace", args.memory_trace);
   return line;
 }
 
@@ -194,6 +197,7 @@ Status add_errors(const Model& model, const ConversionPlan& plan, const ExecuteO
   ProgressLine progress("verify");
   LOBIT_TRY(const auto comparisons, compare_models(model, written,
                                                    {.memory_limit = options.memory_limit,
+                                                    .memory = options.memory,
                                                     .threads = options.threads,
                                                     .control = progress.control()}));
   kernels::ErrorSums total;
@@ -252,6 +256,7 @@ Result<int> convert(const Arguments& args) {
   LOBIT_TRY(const OutputOptions output, output_of(args));
   LOBIT_TRY(ExecuteOptions options, execution_of(args));
   LOBIT_RETURN_IF_ERROR(check_report(args.report));
+  LOBIT_RETURN_IF_ERROR(MemoryTrace::check(args.memory_trace));
   LOBIT_TRY(const Model model, open_model(args.input));
   LOBIT_TRY(const ConversionPlan plan, plan_conversion(model, policy, output));
   const bool measured = args.verify || !args.report.empty();
@@ -260,6 +265,11 @@ Result<int> convert(const Arguments& args) {
   if (!args.json) warn_about_rules(plan);
   ConversionReport report = report_of(model, plan, args);
   report.memory_limit = options.memory_limit;
+  std::unique_ptr<MemoryTrace> trace;
+  if (!args.memory_trace.empty() && !args.dry_run) {
+    LOBIT_TRY(trace, MemoryTrace::create(args.memory_trace, options.memory_limit, command_line(args)));
+    options.memory = &trace->resource();
+  }
   if (!args.dry_run) {
     ProgressLine progress("convert");
     options.control = progress.control();
@@ -269,6 +279,7 @@ Result<int> convert(const Arguments& args) {
   if (measured && !args.dry_run) {
     LOBIT_RETURN_IF_ERROR(add_errors(model, plan, options, report));
   }
+  if (trace != nullptr) LOBIT_RETURN_IF_ERROR(trace->close());
   report.peak_rss = peak_resident_bytes();
   if (!args.report.empty() && !args.dry_run) {
     const std::string page = to_html(report);
@@ -322,6 +333,11 @@ void add_convert(CLI::App& app, Command& chosen) {
   command->add_flag("--sync", args->sync, "Flush to the disk before success is reported");
   command->add_option("--report", args->report, "Write a page with sizes and errors of every tensor")
       ->type_name("FILE.html")
+      ->check(refuse_empty);
+  command
+      ->add_option("--memory-trace", args->memory_trace,
+                   "Write what is allocated, for `lobit mem report`; takes memory beside the limit")
+      ->type_name("FILE")
       ->check(refuse_empty);
   command->add_flag("--tensors", args->tensors, "List every tensor in the final table");
   command->add_flag("--json", args->json, "Print the result as JSON");

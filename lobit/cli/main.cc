@@ -52,13 +52,16 @@ int run(int argc, char** argv) {
   add_verify(app, command);
   add_synth(app, command);
   add_devices(app, command);
+  add_mem(app, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return usage_error(app, error, argc, argv);
   }
   catch_signals();
-  const bool json = app.get_subcommands()[0]->count("--json") > 0;
+  const CLI::App* chosen = app.get_subcommands()[0];
+  while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands()[0];
+  const bool json = chosen->count("--json") > 0;
   const Result<int> result = command();
   return result ? *result : report_error(result.error(), json);
 }

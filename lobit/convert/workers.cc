@@ -8,6 +8,7 @@
 
 #include "lobit/base/bytes.h"
 #include "lobit/base/checked.h"
+#include "lobit/memory/memory_tag.h"
 
 namespace lobit {
 namespace {
@@ -89,9 +90,11 @@ Result<Workers> Workers::create(const WorkersSpec& spec) {
     memory = workers.own_pool.get();
   }
   if (spec.table_bytes > 0) {
+    const ScopedMemoryTag tag(MemoryTag::kScratch);
     LOBIT_TRY(workers.table, Buffer::allocate(*memory, table_bytes(spec)));
   }
   workers.buffers.reserve(share.threads);
+  const ScopedMemoryTag tag(MemoryTag::kIo);
   for (size_t i = 0; i < share.threads; ++i) {
     LOBIT_TRY(Buffer buffer, Buffer::allocate(*memory, share.buffer_bytes));
     workers.buffers.push_back(std::move(buffer));
