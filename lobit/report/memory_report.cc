@@ -94,17 +94,20 @@ std::string section(std::string_view heading, const Table& table, size_t all, co
   return out;
 }
 
+std::string sentence(const std::string& text) {
+  return printable(text) + (text.ends_with('.') ? "" : ".");
+}
+
 std::string patterns_text(const MemoryProfile& profile, const TextOptions& options) {
   std::string out = profile.patterns.empty() ? "" : "\nPatterns\n";
   for (const MemoryPattern& pattern : profile.patterns) {
-    std::string text =
-        fmt::format("{}, {}: {}", detail::pattern_name(pattern.kind),
-                    printable(detail::tag_name(profile, pattern.tag)), printable(pattern.text));
+    std::string text = fmt::format("{}, {}: {}", detail::pattern_name(pattern.kind),
+                                   printable(detail::tag_name(profile, pattern.tag)), sentence(pattern.text));
     if (const StackFrame* frame = detail::caller(profile, pattern.stack); frame != nullptr) {
       text += fmt::format(" Allocated by {} ({}).", printable(detail::function_text(*frame)),
                           printable(detail::place_text(*frame)));
     }
-    text += " " + printable(pattern.advice);
+    text += " " + sentence(pattern.advice);
     out += "  - " + wrapped(text, 4, options.width) + "\n";
   }
   return out;
