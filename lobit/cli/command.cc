@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -85,6 +87,22 @@ Status check_replaceable(const std::string& path, std::string_view what,
     return {};
   return fail(ErrorCode::kInvalidArgument,
               fmt::format("{} '{}': exists and is not one, so it is not replaced", what, path));
+}
+
+Status check_distinct(const std::vector<NamedTarget>& targets) {
+  namespace fs = std::filesystem;
+  std::map<fs::path, std::string_view> options;
+  for (const NamedTarget& target : targets) {
+    if (target.path.empty()) continue;
+    std::error_code error;
+    fs::path whole = fs::weakly_canonical(target.path, error);
+    if (error) whole = target.path;  // of a folder that may not be looked at: writing there fails
+    const auto [first, is_new] = options.try_emplace(std::move(whole), target.option);
+    if (is_new) continue;
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{} '{}': {} names the same file", target.option,
+                                                         target.path.native(), first->second));
+  }
+  return {};
 }
 
 Status check_report(const std::string& path) {

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -36,6 +38,15 @@ Result<uint64_t> memory_argument(const std::string& text);
 // `what` it is, for the message. "" passes.
 Status check_replaceable(const std::string& path, std::string_view what,
                          std::initializer_list<std::string_view> starts);
+
+// A file that a command is to write, and the option that named it.
+struct NamedTarget {
+  std::string_view option;
+  std::filesystem::path path;  // empty: the option was not given
+};
+
+// Refuses two options that name one file, however they spell it: the later would replace the earlier.
+Status check_distinct(const std::vector<NamedTarget>& targets);
 
 // Refuses a --report that would not become a page: a name that does not end in .html, a missing folder, or an
 // existing file that is not a page. "" passes.

@@ -251,6 +251,16 @@ Status show(const ConversionReport& report, const Arguments& args) {
   return print(to_text(report, {every ? ReportDetail::kTensors : ReportDetail::kSummary, terminal_width()}));
 }
 
+// What is written beside the model must not replace it.
+Status check_targets(const ConversionPlan& plan, const Arguments& args) {
+  std::vector<NamedTarget> targets;
+  for (const PlannedFile& file : plan.files) targets.push_back({"--output", file.target});
+  for (const PlannedCopy& copy : plan.copies) targets.push_back({"--output", copy.target});
+  targets.push_back({"--report", args.report});
+  targets.push_back({"--memory-trace", args.memory_trace});
+  return check_distinct(targets);
+}
+
 Result<int> convert(const Arguments& args) {
   LOBIT_TRY(const EncodingPolicy policy, policy_of(args));
   LOBIT_TRY(const OutputOptions output, output_of(args));
@@ -259,6 +269,7 @@ Result<int> convert(const Arguments& args) {
   LOBIT_RETURN_IF_ERROR(MemoryTrace::check(args.memory_trace));
   LOBIT_TRY(const Model model, open_model(args.input));
   LOBIT_TRY(const ConversionPlan plan, plan_conversion(model, policy, output));
+  LOBIT_RETURN_IF_ERROR(check_targets(plan, args));
   const bool measured = args.verify || !args.report.empty();
   if (measured) LOBIT_RETURN_IF_ERROR(check_verification_fits(model, options.memory_limit));
   LOBIT_RETURN_IF_ERROR(check_execution(model, plan, options));

@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <new>
+#include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -24,19 +27,38 @@ constexpr const char* kFooter =
     "`lobit COMMAND --help` explains a command. Exit codes: 0 ok, 1 failed, 2 usage, 3 does not fit the "
     "limit.";
 
-// CLI11's message, and what the first argument was probably meant to be.
+// The subcommands that were named, the outermost first.
+std::vector<const CLI::App*> named_commands(const CLI::App& app) {
+  std::vector<const CLI::App*> named;
+  for (const CLI::App* last = &app; !last->get_subcommands().empty();) {
+    last = last->get_subcommands()[0];
+    named.push_back(last);
+  }
+  return named;
+}
+
+// What `word` was probably meant to be: a command that may follow those that were named. "" when none is
+// near.
+std::string nearest_command(const CLI::App& last, std::string_view word) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : last.get_subcommands({})) names.push_back(command->get_name());
+  return nearest_name(word, names);
+}
+
+// CLI11's message, and what the first word that is no command was probably meant to be.
 int usage_error(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-  const bool json = std::any_of(argv, argv + argc, [](std::string_view word) { return word == "--json"; });
+  const std::span<char* const> words(argv, static_cast<size_t>(argc));
+  const bool json = std::ranges::any_of(words, [](std::string_view word) { return word == "--json"; });
   report_error({ErrorCode::kInvalidArgument, error.what(), {}}, json);
-  std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
-  if (argc > 1 && app.get_subcommands().empty()) {
-    const std::string near = nearest_name(argv[1], names);
-    if (!near.empty()) tell(fmt::format("Did you mean `lobit {}`?\n", near));
+  const std::vector<const CLI::App*> named = named_commands(app);
+  std::string so_far = "lobit ";
+  for (const CLI::App* command : named) so_far += command->get_name() + " ";
+  if (words.size() > named.size() + 1) {
+    const std::string near = nearest_command(named.empty() ? app : *named.back(), words[named.size() + 1]);
+    if (!near.empty()) tell(fmt::format("Did you mean `{}{}`?\n", so_far, near));
   }
-  const auto chosen = app.get_subcommands();
-  tell(fmt::format("Run `lobit {}--help` for more.\n", chosen.empty() ? "" : chosen[0]->get_name() + " "));
+  tell(fmt::format("Run `{}--help` for more.\n", so_far));
   return kUsage;
 }
 
@@ -59,9 +81,7 @@ int run(int argc, char** argv) {
     return usage_error(app, error, argc, argv);
   }
   catch_signals();
-  const CLI::App* chosen = app.get_subcommands()[0];
-  while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands()[0];
-  const bool json = chosen->count("--json") > 0;
+  const bool json = named_commands(app).back()->count("--json") > 0;
   const Result<int> result = command();
   return result ? *result : report_error(result.error(), json);
 }

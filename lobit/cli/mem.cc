@@ -30,7 +30,9 @@ struct Arguments {
 
 Result<int> report(const Arguments& args) {
   LOBIT_RETURN_IF_ERROR(check_report(args.report));
-  LOBIT_RETURN_IF_ERROR(check_replaceable(args.perfetto, "Perfetto trace", {"{\"traceEvents\""}));
+  LOBIT_RETURN_IF_ERROR(
+      check_replaceable(args.perfetto, "Perfetto trace", {"{\n  \"traceEvents\"", "{\"traceEvents\""}));
+  LOBIT_RETURN_IF_ERROR(check_distinct({{"--report", args.report}, {"--perfetto", args.perfetto}}));
   LOBIT_TRY(const File file, File::open(args.trace));
   LOBIT_TRY(MemoryProfile profile, profile_trace(file));
   if (profile.name.empty()) profile.name = args.trace;

@@ -96,11 +96,13 @@ ArenaMap ArenaSquares::map_of(const Arena& arena) const {
       }
     }
   }
-  for (size_t square = 0; square < all.size(); ++square) {
-    const double full =
-        static_cast<double>(map.row_bytes) * static_cast<double>(length_of(square % columns_));
-    map.live[square] = square_of(all[square] / full);
-    if (map.live[square] == 0) map.tag[square] = 0;
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t column = 0; column < columns_; ++column) {
+      const size_t square = row * columns_ + column;
+      const double full = static_cast<double>(map.row_bytes) * static_cast<double>(length_of(column));
+      map.live[square] = square_of(all[square] / full);
+      if (map.live[square] == 0) map.tag[square] = 0;
+    }
   }
   return map;
 }

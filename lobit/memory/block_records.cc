@@ -32,6 +32,15 @@ bool BlockRecords::Shard::make_room() {
   return true;
 }
 
+bool BlockRecords::Shard::add_new(const BlockRecord& record, uint64_t hash) {
+  if (!make_room()) return false;
+  insert(record);
+  ++count;
+  Relaxed<uint8_t>& mark = filter[filter_index(hash)];
+  if (mark != kMany) mark = static_cast<uint8_t>(mark + 1);
+  return true;
+}
+
 void BlockRecords::Shard::insert(const BlockRecord& record) {
   size_t i = place_of(hash_of(record.pointer));
   while (records[i].pointer != nullptr) i = (i + 1) & (capacity - 1);
@@ -59,15 +68,15 @@ std::optional<BlockRecord> BlockRecords::add(const BlockRecord& record, bool* is
   if (BlockRecord* const known = shard.find(record.pointer, hash); known != nullptr) {
     return std::exchange(*known, record);
   }
-  if (!shard.make_room()) {
-    *is_kept = false;
-    return std::nullopt;
-  }
-  shard.insert(record);
-  ++shard.count;
-  Relaxed<uint8_t>& mark = shard.filter[filter_index(hash)];
-  if (mark != kMany) mark = static_cast<uint8_t>(mark + 1);
+  *is_kept = shard.add_new(record, hash);
   return std::nullopt;
+}
+
+bool BlockRecords::restore(const BlockRecord& record) {
+  const uint64_t hash = hash_of(record.pointer);
+  Shard& shard = shards_[shard_of(hash)];
+  const std::lock_guard lock(shard.mutex);
+  return shard.find(record.pointer, hash) == nullptr && shard.add_new(record, hash);
 }
 
 std::optional<BlockRecord> BlockRecords::remove(const void* pointer) {
@@ -104,7 +113,7 @@ uint64_t BlockRecords::count() {
 }
 
 uint64_t BlockRecords::bytes() {
-  uint64_t sum = sizeof(*this);
+  uint64_t sum = 0;
   for (Shard& shard : shards_) {
     const std::lock_guard lock(shard.mutex);
     sum += shard.capacity * sizeof(BlockRecord);

@@ -35,6 +35,8 @@ class BlockRecords {
   // Takes the place of a record with the same pointer, which it returns. `is_kept` becomes false when there
   // is no memory for it.
   std::optional<BlockRecord> add(const BlockRecord& record, bool* is_kept);
+  // Undoes remove(). False when there is another record by now, or no memory for this one.
+  bool restore(const BlockRecord& record);
   std::optional<BlockRecord> remove(const void* pointer);
   // False: there is none. True may be wrong.
   bool may_have(const void* pointer) const {
@@ -56,7 +58,7 @@ class BlockRecords {
 
   // At some moment while it runs.
   uint64_t count();
-  // That the table takes.
+  // That the table takes, beside the object itself.
   uint64_t bytes();
 
  private:
@@ -76,6 +78,7 @@ class BlockRecords {
     size_t place_of(uint64_t hash) const { return (hash >> kFilterBits) & (capacity - 1); }
     BlockRecord* find(const void* pointer, uint64_t hash) const;
     bool make_room();
+    bool add_new(const BlockRecord& record, uint64_t hash);
     void insert(const BlockRecord& record);
     void erase(BlockRecord* record);
   };

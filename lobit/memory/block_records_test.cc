@@ -67,6 +67,16 @@ TEST(BlockRecords, TheFilterForgetsWhatIsGone) {
   EXPECT_EQ(left, 0U);
 }
 
+TEST(BlockRecords, RestoreLeavesANewerOneAlone) {
+  BlockRecords records;
+  bool is_kept = false;
+  records.add(record_of(4096, 1), &is_kept);
+  const BlockRecord removed = records.remove(address(4096)).value();
+  EXPECT_TRUE(records.restore(removed));
+  EXPECT_FALSE(records.restore(record_of(4096, 2)));
+  EXPECT_EQ(records.remove(address(4096))->bytes, 1u);
+}
+
 TEST(BlockRecords, ClearForgetsAll) {
   BlockRecords records;
   bool is_kept = false;

@@ -226,7 +226,8 @@ std::vector<MemoryPattern> fragmentation_patterns(const std::optional<CommittedM
   std::vector<MemoryPattern> patterns;
   const auto look_at = [&patterns](const std::optional<CommittedMoment>& moment, const char* when,
                                    const char* advice) {
-    if (!moment.has_value() || moment->committed <= moment->live) return;
+    // Without live blocks there is nothing that memory could lie between: it waits for the next ones.
+    if (!moment.has_value() || moment->blocks == 0 || moment->committed <= moment->live) return;
     const uint64_t more = moment->committed - moment->live;
     if (more < kLeastFragmentation || more < moment->live / 2) return;
     patterns.push_back(

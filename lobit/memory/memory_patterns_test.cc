@@ -255,6 +255,13 @@ TEST(MemoryPatterns, NoFragmentationWhenLittleIsMore) {
   EXPECT_TRUE(patterns_of(trace, MemoryPatternKind::kFragmentation).empty());
 }
 
+TEST(MemoryPatterns, WhatAPoolKeepsWhenNothingIsLiveIsNoFragmentation) {
+  MadeUpTrace trace;
+  trace.free(trace.allocate(8 * kMiB));
+  trace.usage(8 * kMiB);
+  EXPECT_TRUE(patterns_of(trace, MemoryPatternKind::kFragmentation).empty());
+}
+
 TEST(MemoryPatterns, OfEachKindTheWeightiestAreTold) {
   MadeUpTrace trace;
   for (uint64_t bytes = 1; bytes <= 8; ++bytes) {

@@ -74,7 +74,7 @@ MemoryTag current_memory_tag() {
 }
 
 ScopedMemoryTag::ScopedMemoryTag(MemoryTag tag) : before_(thread_tag) {
-  thread_tag = tag;
+  thread_tag = static_cast<size_t>(tag) < memory_tag_count() ? tag : MemoryTag::kUntagged;
 }
 
 ScopedMemoryTag::~ScopedMemoryTag() {

@@ -48,6 +48,8 @@ TEST(ScopedMemoryTag, NestsAndHoldsForItsThread) {
       std::thread([] { EXPECT_EQ(current_memory_tag(), MemoryTag::kUntagged); }).join();
     }
     EXPECT_EQ(current_memory_tag(), MemoryTag::kWeights);
+    const ScopedMemoryTag none(static_cast<MemoryTag>(255));
+    EXPECT_EQ(current_memory_tag(), MemoryTag::kUntagged);
   }
   EXPECT_EQ(current_memory_tag(), MemoryTag::kUntagged);
 }

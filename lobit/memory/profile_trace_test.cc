@@ -424,10 +424,10 @@ std::vector<Holder> holders_after(const Reference& reference, size_t event) {
   for (const auto& [key, held] : reference.held_after(event)) {
     holders.emplace_back(key.first, key.second, held.first, held.second);
   }
-  // Of equal ones the first in the order of the map: by tag and stack.
-  std::ranges::sort(holders, [](const Holder& a, const Holder& b) {
-    return std::tuple(get<2>(b), get<0>(a), get<1>(a)) < std::tuple(get<2>(a), get<0>(b), get<1>(b));
-  });
+  const auto order = [](const Holder& holder) {
+    return std::tuple(UINT64_MAX - get<2>(holder), get<0>(holder), get<1>(holder));
+  };
+  std::ranges::sort(holders, {}, order);
   return holders;
 }
 

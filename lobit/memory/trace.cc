@@ -168,10 +168,12 @@ tl::unexpected<Error> TraceReader::State::at_line(Error error) const {
 
 Result<TraceReader> TraceReader::open(const ByteSource& source, const TraceLimits& limits) {
   auto state = std::make_unique<State>(source, limits);
-  LOBIT_TRY(const std::optional<std::string_view> header, state->next_line());
-  if (header != kTraceHeader) {
-    const Error error = detail::malformed(quoted(kTraceHeader), header.value_or("")).value();
-    return state->at_line(error);
+  const Result<std::optional<std::string_view>> header = state->next_line();
+  if (!header && header.error().code != ErrorCode::kCorrupt) return fail(header.error());
+  if (!header || *header != kTraceHeader) {
+    // A file of another kind may have no lines.
+    const std::string_view start = std::string_view(state->buffer).substr(0, kTraceHeader.size() + 1);
+    return state->at_line(detail::malformed(quoted(kTraceHeader), start.substr(0, start.find('\n'))).value());
   }
   return TraceReader(std::move(state));
 }

@@ -72,6 +72,16 @@ TEST(TraceReader, AnEmptyTraceHasNoEvents) {
   EXPECT_TRUE(read(with_header(""))->empty());
 }
 
+TEST(TraceReader, TellsThatAFileIsNoTraceWhateverItHolds) {
+  for (const std::string& text :
+       {std::string("GGUF\3"), std::string(1 << 20, '\0'), "#" + std::string(1 << 20, 'x')}) {
+    const auto events = read(text);
+    ASSERT_THAT(events, fails_with(ErrorCode::kCorrupt));
+    EXPECT_NE(events.error().message.find("line 1: expected 'lobit_trace_2,"), std::string::npos);
+    EXPECT_EQ(events.error().detail.offset, 0u);
+  }
+}
+
 TEST(TraceReader, RefusesOtherHeaders) {
   for (const std::string& text :
        {std::string(), std::string("\n"), std::string(kTraceHeader), std::string(kTraceHeader) + " \n",

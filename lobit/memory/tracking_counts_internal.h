@@ -23,7 +23,6 @@ enum TrackCount : size_t {
   kAllocations,
   kDeallocations,
   kAllocatedBytes,
-  kFreedBytes,
   kRefusedAllocations,
   kRefusedDeallocations,
   kUnrecorded,
@@ -37,6 +36,7 @@ enum TrackCount : size_t {
 struct alignas(64) ThreadTracks {
   // The thread writes, everybody reads.
   std::array<Relaxed<uint64_t>, kTrackCounts> counts;
+  Relaxed<int64_t> live;  // bytes; below 0 where a thread frees what others allocated
   // Bytes of live blocks with a record, and of those that sampled ones stand for; below 0 where a thread
   // frees what others allocated.
   std::array<Relaxed<int64_t>, kMaxMemoryTags> live_by_tag;
@@ -59,17 +59,22 @@ struct alignas(64) ThreadTracks {
   void allocated(uint64_t bytes) {
     count(kAllocations);
     count(kAllocatedBytes, bytes);
+    live = live + static_cast<int64_t>(bytes);
   }
   void freed(uint64_t bytes) {
     count(kDeallocations);
-    count(kFreedBytes, bytes);
+    live = live - static_cast<int64_t>(bytes);
+  }
+  // Undoes freed().
+  void not_freed(uint64_t bytes) {
+    counts[kDeallocations] = counts[kDeallocations] - 1;
+    live = live + static_cast<int64_t>(bytes);
   }
   void hold(MemoryTag tag, int64_t bytes) {
-    Relaxed<int64_t>& live = live_by_tag[static_cast<size_t>(tag)];
-    live = live + bytes;
+    Relaxed<int64_t>& held = live_by_tag[static_cast<size_t>(tag)];
+    held = held + bytes;
   }
-  int64_t live() const { return static_cast<int64_t>(counts[kAllocatedBytes] - counts[kFreedBytes]); }
-  int64_t untold() const { return live() - told_live; }
+  int64_t untold() const { return live - told_live; }
   // Whether a free of so many bytes is news. One block that goes is none, up to a sixteenth of all (`much` is
   // a 256th): in most programs the next one takes its place.
   bool has_sunk(uint64_t bytes) const {

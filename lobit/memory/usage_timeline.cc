@@ -43,6 +43,12 @@ void UsageTimeline::copy(size_t from, size_t to) {
   if (from != to) std::ranges::copy(row(from), row(to).begin());
 }
 
+void UsageTimeline::clear() {
+  std::ranges::fill(rows_, uint64_t{0});
+  used_ = 0;
+  shift_ = 0;
+}
+
 void UsageTimeline::halve() {
   for (size_t i = 0; i < used_; i += 2) {
     copy(i + 1 < used_ && is_more(i + 1, i) ? i + 1 : i, i / 2);

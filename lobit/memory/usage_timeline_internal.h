@@ -21,6 +21,9 @@ class UsageTimeline {
   // Times never fall. What is live before the first call is nothing. Allocates nothing.
   void add(uint64_t time_ns, uint64_t live, uint64_t committed, std::span<const uint64_t> bytes_by_tag);
 
+  // As it was made.
+  void clear();
+
   // One for each interval from time 0 to the last call: the moment of most live bytes, of equal ones that
   // with most committed, of equal ones the first. An interval in which nothing happened has what was live
   // when it began.

@@ -94,9 +94,8 @@ std::string section(std::string_view heading, const Table& table, size_t all, co
   return out;
 }
 
-// With a full stop, for sentences that follow each other.
-std::string sentence(std::string_view text) {
-  return printable(text) + (text.empty() || text.ends_with('.') ? "" : ".");
+std::string sentence(const std::string& text) {
+  return printable(text) + (text.ends_with('.') ? "" : ".");
 }
 
 std::string patterns_text(const MemoryProfile& profile, const TextOptions& options) {

@@ -1,7 +1,7 @@
 """The pages that lobit makes, in Chromium: nothing is loaded or complained of, tables sort, and the charts of the
 memory report hold the numbers of the data in the page.
 
-Run as: test_pages.py lobit_make_pages [unittest arguments]
+Run as: test_pages.py lobit_make_pages lobit [unittest arguments]
 """
 
 import json
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from chromium import BrowserError, Chromium, find_chromium
 
-MAKE_PAGES = sys.argv.pop(1)
-PAGES = ("convert", "inspect", "verify", "memory", "nothing")
+MAKE_PAGES, PROGRAM = sys.argv.pop(1), sys.argv.pop(1)
+PAGES = ("convert", "inspect", "verify", "memory", "nothing", "conversion")
 LEVELS = 5  # of colour in an arena map
 
 # Clicks a column's title and gives the keys of the rows in their order, before and after.
@@ -91,7 +91,8 @@ def corners(path):
 
 
 def numbers(text):
-    return [float(n) for n in text.split()]
+    """What is unknown is a dash."""
+    return [None if n == "-" else float(n) for n in text.split()]
 
 
 class Pages(unittest.TestCase):
@@ -103,14 +104,28 @@ class Pages(unittest.TestCase):
         cls.addClassCleanup(folder.cleanup)
         cls.folder = Path(folder.name)
         subprocess.run([MAKE_PAGES, cls.folder], check=True, timeout=60)
+        cls.report_a_conversion()
         cls.browser = Chromium()
         cls.addClassCleanup(cls.browser.close)
+
+    @classmethod
+    def report_a_conversion(cls):
+        """The memory of the program itself, as conversion.html and .json."""
+        source, trace, page = cls.folder / "m.gguf", cls.folder / "t.csv", cls.folder / "conversion.html"
+        target = ("-o", cls.folder / "o.gguf", "--to", "tq2_0", "--ternary", "absmean")
+        for args in (
+            ("synth", "-o", source, "--size", "4MiB"),
+            ("convert", source, *target, "--verify", "--memory-limit", "8MiB", "--memory-trace", trace),
+            ("mem", "report", trace, "--report", page, "--json"),
+        ):
+            done = subprocess.run([PROGRAM, *map(str, args)], check=True, timeout=60, capture_output=True)
+        page.with_suffix(".json").write_bytes(done.stdout)
 
     def open(self, name):
         return self.browser.open(self.folder / f"{name}.html")
 
-    def memory(self):
-        page = self.open("memory")
+    def memory(self, name="memory"):
+        page = self.open(name)
         data = json.loads(page.evaluate("document.getElementById('data').textContent"))
         return page, data
 
@@ -153,11 +168,16 @@ class Pages(unittest.TestCase):
             self.assertEqual(click["keys"][: len(keys)], keys, "rows without a value come last")
 
     def test_the_page_has_the_data_of_the_json(self):
-        _, data = self.memory()
-        self.assertEqual(data, json.loads((self.folder / "memory.json").read_text()))
+        for name in ("memory", "conversion"):
+            _, data = self.memory(name)
+            self.assertEqual(data, json.loads((self.folder / f"{name}.json").read_text()))
 
     def test_areas_hold_the_bytes_of_the_timeline(self):
-        page, data = self.memory()
+        for name in ("memory", "conversion"):
+            with self.subTest(name):
+                self.check_areas(*self.memory(name))
+
+    def check_areas(self, page, data):
         usage = page.evaluate(USAGE)
         timeline = data["timeline"]
         for seconds, moment in zip(numbers(usage["times"]), timeline, strict=True):
@@ -167,7 +187,7 @@ class Pages(unittest.TestCase):
             self.assertEqual(sum(v[i] for v in values.values()), moment["live_bytes"])
             for tag, bytes_ in zip(data["tags"], moment["bytes_by_tag"]):
                 self.assertEqual(values.get(tag, [0] * len(timeline))[i], bytes_)
-        self.assertEqual(numbers(usage["line"]["values"]), [m["committed"] for m in timeline])
+        self.assertEqual(numbers(usage["line"]["values"]), [m["committed"] or None for m in timeline])
 
     def test_areas_the_line_and_the_limit_lie_at_their_values(self):
         page, data = self.memory()

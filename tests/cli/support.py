@@ -281,6 +281,21 @@ class CliTest(unittest.TestCase):
         hidden = [p for p in (folder or self.folder).rglob("*") if re.match(r"\.|.*(tmp|partial)", p.name)]
         self.assertEqual(hidden, [])
 
+    def peak_of(self, *args):
+        """The peak of a run that ends by itself, as GNU time or a shell sees it: through a small parent."""
+        code = (
+            "import os, resource, sys\n"
+            "pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ,"
+            " file_actions=[(os.POSIX_SPAWN_OPEN, 1, '/dev/null', os.O_WRONLY, 0)])\n"
+            "status = os.waitpid(pid, 0)[1]\n"
+            "assert os.waitstatus_to_exitcode(status) == 0\n"
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code, PROGRAM, *map(str, args)], capture_output=True, check=True
+        )
+        return int(done.stdout) * KIB
+
     def small_model(self, name="small.gguf"):
         """A model of F32 with one tensor for each default: GGUF's names."""
         tensors = [

@@ -1,13 +1,11 @@
 """--memory-limit: kept for inputs far larger than it, and refused with the least that works."""
 
 import re
-import subprocess
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from support import KIB, MIB, PROGRAM, SANITIZED, CliTest, Gguf, digest, f32_bytes, lobit, main, weights, write_gguf
+from support import KIB, MIB, SANITIZED, CliTest, Gguf, digest, f32_bytes, lobit, main, weights, write_gguf
 
 # What the kernel rounds, and the allocator's and loader's own pages.
 SLACK = 2 * MIB
@@ -51,21 +49,6 @@ class Peak(CliTest):
         for args in (("inspect", self.source, "--stats"), ("verify", self.source, small, "--nmse", "0.01")):
             peak = self.peak_of(*args, "--memory-limit", "24MiB", "--threads", "8")
             self.assertLess(peak, start + 24 * MIB + SLACK, args)
-
-    def peak_of(self, *args):
-        """The peak of a run that ends by itself, as GNU time or a shell sees it: through a small parent."""
-        code = (
-            "import os, resource, sys\n"
-            "pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ,"
-            " file_actions=[(os.POSIX_SPAWN_OPEN, 1, '/dev/null', os.O_WRONLY, 0)])\n"
-            "status = os.waitpid(pid, 0)[1]\n"
-            "assert os.waitstatus_to_exitcode(status) == 0\n"
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", code, PROGRAM, *map(str, args)], capture_output=True, check=True
-        )
-        return int(done.stdout) * KIB
 
     @unittest.skipIf(SANITIZED, "sanitizers hold memory of their own")
     def test_the_reported_peak_is_the_programs_own(self):

@@ -10,7 +10,7 @@ import time
 
 from support import KIB, PROGRAM, CliTest, f32_bytes, lobit, main, weights, write_gguf, write_safetensors
 
-COMMANDS = ("convert", "inspect", "verify", "synth", "devices")
+COMMANDS = ("convert", "inspect", "verify", "synth", "devices", "mem")
 # A title for the terminal, a colour, a line that overwrites another, a tag, text from right to left.
 HOSTILE = "a\x1b]0;owned\x07\x1b[31m\r\n<script>alert(1)</script>\u202e\x9b&\"'"
 
@@ -23,8 +23,10 @@ class Help(CliTest):
             examples = re.findall(r"^  (lobit .*)$", out, re.M)
             self.assertGreaterEqual(len(examples), 2, command)
             for option in re.findall(r"(?<!\w)--[a-z-]+", " ".join(examples)):
-                name = next(e for e in examples if option in e).split()[1]
-                self.assertIn(option, lobit(name, "--help").out, f"{option} of an example of {command}")
+                words = next(e for e in examples if option in e).split()[1:]
+                name = words[: 2 if words[0] == "mem" else 1]
+                explained = lobit(*name, "--help").out.split("Examples:")[0]
+                self.assertIn(option, explained, f"{option} of an example of {command}")
 
     def test_the_program_lists_its_commands_and_exit_codes(self):
         out = self.ok("--help").out
@@ -36,7 +38,7 @@ class Help(CliTest):
         out = self.ok("convert", "--help").out
         for option in (
             "--to", "--rule", "--keep", "--pure", "--ternary", "--saturate", "--split-max-size", "--memory-limit",
-            "--threads", "--raw-names", "--dry-run", "--overwrite", "--verify", "--sync", "--report", "--json",
+            "--threads", "--raw-names", "--dry-run", "--overwrite", "--verify", "--sync", "--report", "--memory-trace", "--json",
         ):  # fmt: skip
             self.assertIn(option, out)
 
