@@ -1,6 +1,7 @@
 // The calls that are tracked: what is counted for each, and which blocks get a record.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -12,7 +13,8 @@
 namespace lobit::detail {
 namespace {
 
-constexpr uint32_t kTimedCalls = 64;  // one in so many
+// One call in so many is timed. No power of two, or of calls that alternate one kind would never be.
+constexpr uint32_t kTimedCalls = 61;
 // A thread's change of live bytes that is worth a look at the totals, as a share of all.
 constexpr int64_t kMuchShare = 256;
 constexpr int64_t kMuchWithoutTimeline = int64_t{1} << 20;
@@ -48,10 +50,19 @@ Result<std::unique_ptr<Tracker>> Tracker::create(MemoryResource& upstream, const
                 fmt::format("tracking options: leaks: interval {} ms and age {} ms, expected none below 0",
                             options.leaks.interval.count(), options.leaks.age.count()));
   }
+  constexpr uint32_t kMostPoints = 1 << 16;
+  if (options.timeline_points > kMostPoints) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("tracking options: timeline_points {}, expected at most {}",
+                            options.timeline_points, kMostPoints),
+                {.required = options.timeline_points, .available = kMostPoints});
+  }
   std::unique_ptr<Tracker> tracker(new Tracker(upstream, options, thread));
   tracker->forget();
-  if (tracker->scans()) LOBIT_RETURN_IF_ERROR(thread.add(*tracker));
-  tracker->stir();
+  if (tracker->scans()) {
+    LOBIT_RETURN_IF_ERROR(thread.add(*tracker));
+    tracker->stir();
+  }
   return tracker;
 }
 
@@ -77,38 +88,45 @@ Tracker::~Tracker() {
 }
 
 void Tracker::forget() {
-  records_.clear();
   has_records_.store(false, std::memory_order_relaxed);
+  records_.clear();
   const MemoryUsage usage = upstream_.usage();
   const std::lock_guard lock(mutex_);
   take_over_all();
   live_by_tag_ = {};
-  begin(static_cast<int64_t>(usage.allocated), static_cast<int64_t>(usage.allocations - usage.deallocations));
+  live_ = static_cast<int64_t>(usage.allocated);
+  begin();
+  blocks_before_ = static_cast<int64_t>(usage.allocations - usage.deallocations);
 }
 
 void Tracker::reset() {
   const std::lock_guard lock(mutex_);
   take_over_all();
-  begin(live_, live_blocks(sum()));
+  begin();
 }
 
-void Tracker::begin(int64_t live, int64_t blocks) {
-  live_ = live;
-  blocks_before_ = blocks;
+// From what lives now. Of each thread the same look at its counts begins the new ones and ends the old ones,
+// or blocks that it allocates meanwhile would be in neither.
+void Tracker::begin() {
+  for (const auto& tracks : threads_) {
+    const uint64_t allocations = tracks->at_reset[kAllocations];
+    const uint64_t deallocations = tracks->at_reset[kDeallocations];
+    for (size_t i = 0; i < kTrackCounts; ++i) tracks->at_reset[i] = tracks->counts[i];
+    blocks_before_ += static_cast<int64_t>(tracks->at_reset[kAllocations] - allocations) -
+                      static_cast<int64_t>(tracks->at_reset[kDeallocations] - deallocations);
+  }
   begin_ns_ = now_ns();
-  peak_live_ = live;
-  peak_by_tag_ = live_by_tag_;
-  peak_split_ = split_by_tag();
-  peak_time_ns_ = begin_ns_;
-  peak_committed_ = 0;
+  last_ns_ = begin_ns_;
+  has_samples_.store(false, std::memory_order_relaxed);
+  leaked_bytes_.store(0, std::memory_order_relaxed);
+  peak_live_ = std::numeric_limits<int64_t>::min();
+  peak_by_tag_ = {};
   at_peak_.clear();
   at_peak_live_ = 0;
-  if (timeline_) timeline_.emplace(std::max<size_t>(options_.timeline_points, 2), kMaxMemoryTags);
-  for (const auto& tracks : threads_) {
-    for (size_t i = 0; i < kTrackCounts; ++i) tracks->at_reset[i] = tracks->counts[i];
-    tracks->much = 0;
-    tracks->room = 0;
-  }
+  at_peak_number_ = peaks_;
+  if (timeline_) timeline_->clear();
+  note_moment(begin_ns_);
+  set_bounds();
   allocate_latency_.clear();
   free_latency_.clear();
 }
@@ -137,6 +155,8 @@ ThreadTracks* Tracker::new_tracks() {
     }
     tracks = threads_.back().get();
   }
+  tracks->much = 0;
+  tracks->room = 0;
   tracks->thread = thread_number();
   tracks->random = (uint64_t{tracks->thread} + 1) * 0x9E3779B97F4A7C15;
   tracks->until_sample = sample_distance(tracks->random, options_.sample_bytes);
@@ -181,12 +201,14 @@ Status Tracker::deallocate(TrackingLevel level, void* pointer, size_t bytes, siz
   if (level >= TrackingLevel::kStandard || has_records_.load(std::memory_order_relaxed)) {
     return deallocate_known(level, *tracks, pointer, bytes, alignment, stream);
   }
+  // Counted first, or another thread that gets the memory would seem to have it beside this one.
+  tracks->freed(bytes);
   Status freed = upstream_.deallocate(pointer, bytes, alignment, stream);
   if (!freed) [[unlikely]] {
+    tracks->not_freed(bytes);
     tracks->count(kRefusedDeallocations);
     return freed;
   }
-  tracks->freed(bytes);
   if (tracks->has_sunk(bytes)) [[unlikely]]
     tell(level, *tracks);
   return freed;
@@ -214,16 +236,18 @@ Status Tracker::deallocate_known(TrackingLevel level, ThreadTracks& tracks, void
                                  size_t alignment, Stream stream) {
   std::optional<BlockRecord> record;
   if (records_.may_have(pointer)) record = records_.remove(pointer);
+  if (record) tracks.hold(record->tag, -weight(*record));
+  tracks.freed(bytes);
   const bool is_timed = level >= TrackingLevel::kStandard && tracks.calls++ % kTimedCalls == 0;
   const uint64_t start = is_timed ? now_ns() : 0;
   Status freed = upstream_.deallocate(pointer, bytes, alignment, stream);
   if (is_timed) free_latency_.add(now_ns() - start);
   if (!freed) [[unlikely]] {
+    tracks.not_freed(bytes);
     tracks.count(kRefusedDeallocations);
-    if (record) restore(*record);
+    if (record) restore(tracks, *record);
     return freed;
   }
-  tracks.freed(bytes);
   if (record) end_record(level, tracks, *record);
   if (tracks.has_sunk(bytes)) tell(level, tracks);
   return freed;
@@ -269,11 +293,12 @@ void Tracker::add_record(TrackingLevel level, ThreadTracks& tracks, void* pointe
                            .stack = static_cast<uint16_t>(stack),
                            .tag = current_memory_tag(),
                            .is_sampled = level != TrackingLevel::kDetailed};
-  has_records_.store(true, std::memory_order_relaxed);
+  if (record.is_sampled) has_samples_.store(true, std::memory_order_relaxed);
   bool is_kept = false;
   // One of a block that was freed past this resource, or at kNone.
   const std::optional<BlockRecord> stale = records_.add(record, &is_kept);
   if (stale) tracks.hold(stale->tag, -weight(*stale));
+  has_records_.store(true, std::memory_order_relaxed);
   if (is_kept) {
     tracks.hold(record.tag, weight(record));
   } else {
@@ -281,14 +306,13 @@ void Tracker::add_record(TrackingLevel level, ThreadTracks& tracks, void* pointe
   }
 }
 
-// The block lives on, and no other can have its address.
-void Tracker::restore(const BlockRecord& record) {
-  bool is_kept = false;
-  records_.add(record, &is_kept);
+// The block lives on, unless another thread freed it at the same time: whoever has its address now has its
+// own record.
+void Tracker::restore(ThreadTracks& tracks, const BlockRecord& record) {
+  if (records_.restore(record)) tracks.hold(record.tag, weight(record));
 }
 
 void Tracker::end_record(TrackingLevel level, ThreadTracks& tracks, const BlockRecord& record) const {
-  tracks.hold(record.tag, -weight(record));
   if (level != TrackingLevel::kDetailed || record.is_sampled) return;
   const uint64_t lifetime = now_ns() - record.time_ns;
   tracks.count(kLifetimes + doubling_of(lifetime));
@@ -296,30 +320,36 @@ void Tracker::end_record(TrackingLevel level, ThreadTracks& tracks, const BlockR
 }
 
 // A block of n bytes is sampled with the probability 1 - exp(-n / mean).
+double Tracker::blocks_of(const BlockRecord& record) const {
+  if (!record.is_sampled) return 1;
+  return -1 / std::expm1(-static_cast<double>(record.bytes) / static_cast<double>(options_.sample_bytes));
+}
+
 int64_t Tracker::weight(const BlockRecord& record) const {
   if (!record.is_sampled) return static_cast<int64_t>(record.bytes);
-  const auto bytes = static_cast<double>(record.bytes);
-  return std::llround(bytes / -std::expm1(-bytes / static_cast<double>(options_.sample_bytes)));
+  return std::llround(static_cast<double>(record.bytes) * blocks_of(record));
 }
 
 // ---- Totals.
 
 void Tracker::tell(TrackingLevel level, ThreadTracks& tracks) {
-  uint64_t now = 0;
-  if (level >= TrackingLevel::kStandard) {
-    now = now_ns();
-    look_at_committed(now);
-  }
-  bool is_new_peak = false;
+  const uint64_t now = now_ns();
+  if (level >= TrackingLevel::kStandard) look_at_committed(now);
+  uint64_t peak = 0;
   {
     const std::lock_guard lock(mutex_);
     take_over(tracks);
-    is_new_peak = note_moment(level, now);
+    const uint64_t peaks = peaks_;
+    note_moment(now);
     const int64_t share = std::max<int64_t>(live_, 0) / kMuchShare;
     tracks.much = level >= TrackingLevel::kStandard ? share : std::max(share, kMuchWithoutTimeline);
     tracks.room = peak_live_ - live_;
+    if (live_ < bounds_live_ / 2) set_bounds();
+    // A look costs as much as there are blocks: rare ones cost little together.
+    const bool is_much_more = live_ - at_peak_live_ > at_peak_live_ / 16;
+    if (peaks_ != peaks && is_much_more && level >= TrackingLevel::kStandard) peak = peaks_;
   }
-  if (is_new_peak) look_at_holders();
+  if (peak != 0) look_at_holders(peak);
 }
 
 // Asking the pool for it stops its threads for a moment.
@@ -332,7 +362,17 @@ void Tracker::look_at_committed(uint64_t now) {
 
 void Tracker::take_over_all() {
   for (const auto& tracks : threads_) take_over(*tracks);
-  peak_live_ = std::max(peak_live_, live_);
+  note_moment(now_ns());
+  set_bounds();
+}
+
+// As the whole is less now, what threads go by is old: they tell again with their next change.
+void Tracker::set_bounds() {
+  bounds_live_ = live_;
+  for (const auto& tracks : threads_) {
+    tracks->much = 0;
+    tracks->room = peak_live_ - live_;
+  }
 }
 
 Tracker::Counts Tracker::sum() const {
@@ -349,14 +389,13 @@ int64_t Tracker::live_blocks(const Counts& counts) const {
 
 // What a thread does meanwhile comes with the next time.
 void Tracker::take_over(ThreadTracks& tracks) {
-  const int64_t live = tracks.live();
+  const int64_t live = tracks.live;
   live_ += live - tracks.told_live;
   tracks.told_live = live;
   for (size_t tag = 0; tag < memory_tag_count(); ++tag) {
     const int64_t held = tracks.live_by_tag[tag];
     live_by_tag_[tag] += held - tracks.told_by_tag[tag];
     tracks.told_by_tag[tag] = held;
-    peak_by_tag_[tag] = std::max(peak_by_tag_[tag], live_by_tag_[tag]);
   }
 }
 
@@ -382,29 +421,32 @@ Tracker::ByTag Tracker::split_by_tag() const {
   return split;
 }
 
-// Whether the holders at the peak are to be looked at.
-bool Tracker::note_moment(TrackingLevel level, uint64_t now) {
-  const bool is_peak = live_ > peak_live_;
-  peak_live_ = std::max(peak_live_, live_);
-  if (level < TrackingLevel::kStandard) return false;
+// What the totals say from now on. Another thread may have told them since `now`.
+void Tracker::note_moment(uint64_t now) {
+  last_ns_ = std::max(last_ns_, now);
   const ByTag split = split_by_tag();
-  const uint64_t committed = committed_.load(std::memory_order_relaxed);
-  if (timeline_)
-    timeline_->add(now - std::min(begin_ns_, now), static_cast<uint64_t>(std::max<int64_t>(live_, 0)),
-                   committed, split);
-  if (!is_peak) return false;
-  peak_time_ns_ = now;
-  peak_committed_ = committed;
+  for (size_t tag = 0; tag < split.size(); ++tag) {
+    peak_by_tag_[tag] = std::max(peak_by_tag_[tag], split[tag]);
+  }
+  if (timeline_) {
+    timeline_->add(last_ns_ - begin_ns_, static_cast<uint64_t>(std::max<int64_t>(live_, 0)),
+                   committed_.load(std::memory_order_relaxed), split);
+  }
+  if (live_ <= peak_live_) return;
+  ++peaks_;
+  peak_live_ = live_;
+  peak_time_ns_ = last_ns_;
   peak_split_ = split;
-  // A look costs as much as there are blocks: rare ones cost little together.
-  return live_ - at_peak_live_ > at_peak_live_ / 16;
+  peak_committed_ = committed_.load(std::memory_order_relaxed);
 }
 
-void Tracker::look_at_holders() {
+void Tracker::look_at_holders(uint64_t peak) {
   try {
     std::vector<Holding> found = holdings();
     const std::lock_guard lock(mutex_);
+    if (peak <= at_peak_number_) return;  // there was a later one, or all began anew
     at_peak_.swap(found);
+    at_peak_number_ = peak;
     at_peak_live_ = live_;
   } catch (const std::bad_alloc&) {
     return;  // those of an earlier moment stay

@@ -91,12 +91,12 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   using Counts = std::array<uint64_t, kTrackCounts>;
   using ByTag = std::array<uint64_t, kMaxMemoryTags>;
 
-  // What blocks hold together, by tag and stack.
+  // What blocks hold together, by tag and stack. `blocks` may be a fraction while sampled ones are added up.
   struct Holding {
     MemoryTag tag;
     uint32_t stack;
     uint64_t bytes;
-    uint64_t blocks;
+    double blocks;
   };
 
   // Tracks for a thread without, while a call lasts; nullptr when there is no room for them.
@@ -132,27 +132,30 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
 
   bool wants_record(TrackingLevel level, ThreadTracks& tracks, size_t bytes) const;
   void add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes, uintptr_t caller);
-  void restore(const BlockRecord& record);
+  void restore(ThreadTracks& tracks, const BlockRecord& record);
   void end_record(TrackingLevel level, ThreadTracks& tracks, const BlockRecord& record) const;
-  // Bytes that the record stands for.
+  // How many blocks the record stands for, and their bytes.
+  double blocks_of(const BlockRecord& record) const;
   int64_t weight(const BlockRecord& record) const;
 
   // Adds what the thread did to the totals.
   void tell(TrackingLevel level, ThreadTracks& tracks);
   void look_at_committed(uint64_t now);
-  void look_at_holders();
+  void look_at_holders(uint64_t peak);
   // These want the lock.
   void take_over(ThreadTracks& tracks);
   void take_over_all();
-  void begin(int64_t live, int64_t blocks);
-  bool note_moment(TrackingLevel level, uint64_t now);
+  void begin();
+  void note_moment(uint64_t now);
+  void set_bounds();
   ByTag split_by_tag() const;
   Counts sum() const;
 
   std::vector<Holding> holdings();
   Error with_holders(TrackingLevel level, Error error);
+  std::string names_of_holders(TrackingLevel level);
   std::vector<BlockRecord> records_of(std::chrono::nanoseconds age);
-  void add_leaks(LeakReport& report, StackNumbers& stacks, std::chrono::nanoseconds age);
+  void add_leaks(LeakReport& report, StackNumbers& stacks, const std::vector<BlockRecord>& found);
   static std::vector<MemoryHolder> holders_of(const std::vector<Holding>& found, StackNumbers& stacks);
   void add_counts(MemoryProfile& profile, const TrackingStatistics& statistics) const;
   std::vector<Holding> add_times(MemoryProfile& profile);
@@ -172,24 +175,29 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   SpinMutex mutex_;  // not held while the resource below or the user is called
   std::vector<std::unique_ptr<ThreadTracks>> threads_;
   ThreadTracks* idle_ = nullptr;
-  uint64_t begin_ns_ = 0;      // of counting
-  int64_t blocks_before_ = 0;  // that lived then
+  uint64_t begin_ns_ = 0;                 // of counting
+  uint64_t last_ns_ = 0;                  // that the totals heard of
+  std::atomic<bool> has_samples_{false};  // since then
+  int64_t blocks_before_ = 0;             // that lived then
   int64_t live_ = 0;
   std::array<int64_t, kMaxMemoryTags> live_by_tag_{};
-  std::array<int64_t, kMaxMemoryTags> peak_by_tag_{};
+  ByTag peak_by_tag_{};
   int64_t peak_live_ = 0;
   ByTag peak_split_{};  // then
   uint64_t peak_time_ns_ = 0;
   uint64_t peak_committed_ = 0;
+  uint64_t peaks_ = 0;  // so far: tells a look at the holders of one from a later one
   std::vector<Holding> at_peak_;
-  int64_t at_peak_live_ = 0;  // when they were looked at
+  uint64_t at_peak_number_ = 0;  // of the peak that they are of
+  int64_t at_peak_live_ = 0;     // then
+  int64_t bounds_live_ = 0;      // when set_bounds() was called
   std::optional<UsageTimeline> timeline_;
 
   std::atomic<uint64_t> committed_{0};
   std::atomic<uint64_t> committed_due_ns_{0};  // when to look again
   TimedCalls allocate_latency_;
   TimedCalls free_latency_;
-  uint64_t leaked_bytes_ = 0;  // at the last scan
+  std::atomic<uint64_t> leaked_bytes_{0};  // at the last scan
 };
 
 }  // namespace lobit::detail

@@ -1,5 +1,6 @@
 // What a tracker tells: statistics, leaks and profiles.
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <new>
 #include <numeric>
@@ -87,11 +88,10 @@ uint64_t Tracker::own_bytes() {
 std::vector<Tracker::Holding> Tracker::holdings() {
   std::map<std::pair<MemoryTag, uint32_t>, Holding> found;
   records_.for_each([&](const BlockRecord& record) {
-    const auto key = std::pair(record.tag, record.stack);
+    const auto key = std::pair(record.tag, uint32_t{record.stack});
     Holding& holding = found.try_emplace(key, Holding{key.first, key.second, 0, 0}).first->second;
-    const uint64_t bytes = static_cast<uint64_t>(weight(record));
-    holding.bytes += bytes;
-    holding.blocks += bytes / record.bytes;
+    holding.bytes += static_cast<uint64_t>(weight(record));
+    holding.blocks += blocks_of(record);
   });
   std::vector<Holding> result;
   result.reserve(found.size());
@@ -100,12 +100,22 @@ std::vector<Tracker::Holding> Tracker::holdings() {
   return result;
 }
 
+// An error is told as it is where there is no memory to say more.
 Error Tracker::with_holders(TrackingLevel level, Error error) {
   const bool is_short = error.code == ErrorCode::kOutOfMemory || error.code == ErrorCode::kLimit;
   if (level < TrackingLevel::kStandard || !is_short) return error;
+  try {
+    error.message += names_of_holders(level);
+  } catch (const std::bad_alloc&) {
+    return error;
+  }
+  return error;
+}
+
+std::string Tracker::names_of_holders(TrackingLevel level) {
   struct Held {
     uint64_t bytes = 0;
-    uint64_t blocks = 0;
+    double blocks = 0;
     size_t tag = 0;
   };
   std::array<Held, kMaxMemoryTags> held{};
@@ -116,14 +126,17 @@ Error Tracker::with_holders(TrackingLevel level, Error error) {
   }
   std::ranges::sort(held, [](const Held& a, const Held& b) { return a.bytes > b.bytes; });
   constexpr size_t kNamed = 3;
-  std::string_view before = level == TrackingLevel::kDetailed ? "; held by " : "; held by about ";
-  for (size_t i = 0; i < kNamed && held[i].blocks > 0; ++i) {
-    error.message += fmt::format("{}{}: {} bytes in {} block{}", before,
-                                 memory_tag_name(static_cast<MemoryTag>(held[i].tag)), held[i].bytes,
-                                 held[i].blocks, held[i].blocks == 1 ? "" : "s");
-    before = ", ";
+  std::string text;
+  for (size_t i = 0; i < kNamed && held[i].bytes > 0; ++i) {
+    const int64_t blocks = std::llround(held[i].blocks);
+    const std::string_view before = i > 0                               ? ", "
+                                    : level == TrackingLevel::kDetailed ? "; held by "
+                                                                        : "; held by about ";
+    text += fmt::format("{}{}: {} bytes in {} block{}", before,
+                        memory_tag_name(static_cast<MemoryTag>(held[i].tag)), held[i].bytes, blocks,
+                        blocks == 1 ? "" : "s");
   }
-  return error;
+  return text;
 }
 
 // ---- Leaks.
@@ -143,32 +156,37 @@ std::vector<BlockRecord> Tracker::records_of(std::chrono::nanoseconds age) {
 
 LeakReport Tracker::leaks(std::chrono::nanoseconds age) {
   LeakReport report;
-  report.tags = tag_names();
   StackNumbers stacks;
-  add_leaks(report, stacks, age);
+  add_leaks(report, stacks, records_of(age));
   report.stacks = stacks.traces();
+  report.tags = tag_names();  // last: what is known by now has all that the blocks have
   return report;
 }
 
-void Tracker::add_leaks(LeakReport& report, StackNumbers& stacks, std::chrono::nanoseconds age) {
-  const std::vector<BlockRecord> found = records_of(age);
+void Tracker::add_leaks(LeakReport& report, StackNumbers& stacks, const std::vector<BlockRecord>& found) {
   const std::string device = device_name(upstream_.device());
   const uint64_t now = now_ns();
+  const uint64_t begin = [&] {
+    const std::lock_guard lock(mutex_);
+    return begin_ns_;
+  }();
+  double blocks = 0;
+  report.is_estimate = has_samples_.load(std::memory_order_relaxed);
   for (const BlockRecord& record : found) {
-    const auto bytes = static_cast<uint64_t>(weight(record));
-    report.bytes += bytes;
-    report.blocks += bytes / record.bytes;
+    report.bytes += static_cast<uint64_t>(weight(record));
+    blocks += blocks_of(record);
     report.is_estimate |= record.is_sampled;
     if (report.largest.size() == MemoryProfile::kMostUnfreed) continue;
     report.largest.push_back({.address = reinterpret_cast<uintptr_t>(record.pointer),
                               .bytes = record.bytes,
-                              .time_ns = record.time_ns,
+                              .time_ns = record.time_ns - std::min(record.time_ns, begin),
                               .age_ns = now - std::min(record.time_ns, now),
                               .thread = record.thread,
                               .tag = static_cast<uint32_t>(record.tag),
                               .stack = stacks.number_of(record.stack),
                               .device = device});
   }
+  report.blocks = static_cast<uint64_t>(std::llround(blocks));
 }
 
 void Tracker::tell_user(const LeakReport& report) const {
@@ -181,9 +199,11 @@ void Tracker::tell_user(const LeakReport& report) const {
 
 NextTurn Tracker::take_turn() {
   try {
-    const LeakReport report = leaks(options_.leaks.age);
-    if (report.bytes > leaked_bytes_) tell_user(report);
-    leaked_bytes_ = report.bytes;
+    uint64_t bytes = 0;
+    for (const BlockRecord& record : records_of(options_.leaks.age)) {
+      bytes += static_cast<uint64_t>(weight(record));
+    }
+    if (bytes > leaked_bytes_.exchange(bytes)) tell_user(leaks(options_.leaks.age));
   } catch (const std::bad_alloc&) {
     return NextTurn::kAfterPeriod;  // memory is short: the next scan will tell
   }
@@ -199,7 +219,7 @@ std::vector<MemoryHolder> Tracker::holders_of(const std::vector<Holding>& found,
     list.push_back({.tag = static_cast<uint32_t>(holding.tag),
                     .stack = stacks.number_of(holding.stack),
                     .bytes = holding.bytes,
-                    .blocks = holding.blocks});
+                    .blocks = static_cast<uint64_t>(std::llround(holding.blocks))});
   }
   return list;
 }
@@ -217,7 +237,7 @@ void Tracker::add_counts(MemoryProfile& profile, const TrackingStatistics& stati
   if (statistics.free_latency.timed > 0) profile.free_latency = statistics.free_latency;
 }
 
-// What happened in time, and the lock that it wants.
+// What happened in time, which wants the lock. Moments have a number for every tag that there may be.
 std::vector<Tracker::Holding> Tracker::add_times(MemoryProfile& profile) {
   const std::lock_guard lock(mutex_);
   const Counts counts = sum();
@@ -227,14 +247,11 @@ std::vector<Tracker::Holding> Tracker::add_times(MemoryProfile& profile) {
     profile.mean_lifetime_ns = static_cast<double>(counts[kLifetimeNs]) / static_cast<double>(ended);
   }
   profile.threads = threads_.size();
-  const auto count = static_cast<ptrdiff_t>(profile.tags.size());
-  profile.peak = {.time_ns = peak_time_ns_ - std::min(begin_ns_, peak_time_ns_),
+  profile.peak = {.time_ns = peak_time_ns_ - begin_ns_,
                   .live_bytes = positive(peak_live_),
                   .committed = peak_committed_,
-                  .bytes_by_tag = {peak_split_.begin(), peak_split_.begin() + count}};
-  for (const int64_t peak : std::span(peak_by_tag_).first(profile.tags.size())) {
-    profile.peak_by_tag.push_back(positive(peak));
-  }
+                  .bytes_by_tag = {peak_split_.begin(), peak_split_.end()}};
+  profile.peak_by_tag.assign(peak_by_tag_.begin(), peak_by_tag_.end());
   if (timeline_) {
     profile.timeline = timeline_->moments();
     const ByTag now = split_by_tag();
@@ -242,7 +259,6 @@ std::vector<Tracker::Holding> Tracker::add_times(MemoryProfile& profile) {
                                 .live_bytes = positive(live_),
                                 .committed = committed_.load(std::memory_order_relaxed),
                                 .bytes_by_tag = {now.begin(), now.end()}});
-    for (MemoryMoment& moment : profile.timeline) moment.bytes_by_tag.resize(profile.tags.size());
   }
   return at_peak_;
 }
@@ -250,7 +266,6 @@ std::vector<Tracker::Holding> Tracker::add_times(MemoryProfile& profile) {
 MemoryProfile Tracker::profile() {
   MemoryProfile result;
   result.name = options_.name;
-  result.tags = tag_names();
   const TrackingStatistics counted = statistics();
   add_counts(result, counted);
   StackNumbers stacks;
@@ -259,7 +274,7 @@ MemoryProfile Tracker::profile() {
   result.at_end = holders_of(now, stacks);
   result.at_peak = holders_of(counted.live_bytes == counted.peak_bytes ? now : at_peak, stacks);
   LeakReport unfreed;
-  add_leaks(unfreed, stacks, {});
+  add_leaks(unfreed, stacks, records_of({}));
   result.unfreed = std::move(unfreed.largest);
   result.is_estimate = unfreed.is_estimate;
   result.fragmentation = upstream_.fragmentation();
@@ -268,6 +283,11 @@ MemoryProfile Tracker::profile() {
     result.limit = pool->options().limit;
   }
   result.stacks = stacks.traces();
+  // Last: the tags that there are by now have all that was found.
+  result.tags = tag_names();
+  result.peak.bytes_by_tag.resize(result.tags.size());
+  result.peak_by_tag.resize(result.tags.size());
+  for (MemoryMoment& moment : result.timeline) moment.bytes_by_tag.resize(result.tags.size());
   return result;
 }
 

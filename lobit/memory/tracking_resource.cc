@@ -18,11 +18,14 @@ TrackingResource::TrackingResource(MemoryResource& upstream, std::unique_ptr<det
 
 TrackingResource::~TrackingResource() = default;
 
-// Forgets on the way down as well, so that memory for records is free at kNone.
+// Upwards, what was before is forgotten before anything is counted. Forgets on the way down as well, so that
+// the memory of records is free at kNone.
 void TrackingResource::set_level(TrackingLevel level) {
-  const TrackingLevel before = level_.exchange(level);
-  if (before != level && (before == TrackingLevel::kNone || level == TrackingLevel::kNone))
-    tracker_->forget();
+  const std::lock_guard lock(level_mutex_);
+  const TrackingLevel before = level_.load(std::memory_order_relaxed);
+  if (before == TrackingLevel::kNone && level != before) tracker_->forget();
+  level_.store(level, std::memory_order_relaxed);
+  if (level == TrackingLevel::kNone && level != before) tracker_->forget();
 }
 
 void TrackingResource::reset() {

@@ -8,12 +8,12 @@
 //   kDetailed  tag, thread, age and stack of every block, and how long blocks live
 //
 // Any number of threads, as many as the resource below takes. Counts are kept by thread and added up by who
-// reads them. A thread tells the others when its live bytes rose by 1/256 of all (1 MiB at kBasic), or fell by
-// that and one block: so peaks are exact for one thread, and for several too low by at most that for each.
+// reads them. A thread tells the others when its live bytes rose by 1/256 of all (1 MiB at kBasic), or fell
+// by that and one block: so peaks are exact for one thread, and for several off by at most that for each.
 //
 // The record of a block goes before its memory is given back. Records and counts lie in the heap of the
-// program, not in the resource below; when the heap has no room for one, the block is allocated all the same
-// and counted in unrecorded_blocks.
+// program, not in the resource below, on which operator new must not stand; when the heap has no room for
+// one, the block is allocated all the same and counted in unrecorded_blocks.
 #pragma once
 
 #include <array>
@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -52,7 +53,7 @@ struct LeakReport {
 // When who is told of blocks that were not freed.
 struct LeakScan {
   // Called when the resource goes while blocks with a record live, and after each scan that found more than
-  // the one before; an exception counts as told. Empty: nobody is told.
+  // the one before; an exception counts as told. May not end the resource. Empty: nobody is told.
   std::function<void(const LeakReport&)> report = {};
   std::chrono::milliseconds interval{0};   // between scans, on the process's maintenance thread; 0: no scans
   std::chrono::milliseconds age{300'000};  // a scan takes younger blocks for ones that are in use
@@ -62,7 +63,9 @@ struct TrackingOptions {
   TrackingLevel level = TrackingLevel::kStandard;
   uint64_t sample_bytes = uint64_t{4} << 20;  // on average, between two blocks with a record at kStandard
   StackCapture stacks = StackCapture::kRecorded;
-  uint32_t timeline_points = 512;  // at most; they lie further apart as time goes by. 0: no timeline
+  // Intervals, at most, and as many moments and one more; they grow longer as time goes by. 0: no timeline;
+  // at least 2, at most 65536.
+  uint32_t timeline_points = 512;
   LeakScan leaks = {};
   std::string name = "memory";  // in the profile
 
@@ -101,20 +104,22 @@ struct TrackingStatistics {
   CallLatency free_latency = {};
   std::vector<TagStatistics> tags = {};  // those that held anything, in their order
   uint64_t recorded_blocks = 0;          // live blocks with a record
-  uint64_t unrecorded_blocks = 0;        // that should have one
-  uint64_t own_bytes = 0;                // that tracking takes itself, stacks without those of others
+  uint64_t unrecorded_blocks = 0;        // allocated without room for one
+  uint64_t own_bytes = 0;                // that this resource takes itself; stacks are the process's
 };
 
 class LOBIT_API TrackingResource final : public ResourceWrapper {
  public:
-  // kInvalidArgument for options that mean nothing, kOutOfMemory when there is no room to begin.
+  // kInvalidArgument for options that mean nothing, kOutOfMemory when the system refuses the thread that
+  // scans.
   static Result<std::unique_ptr<TrackingResource>> create(MemoryResource& upstream,
                                                           const TrackingOptions& options = {});
   ~TrackingResource() override;
 
   TrackingLevel level() const { return level_.load(std::memory_order_relaxed); }
-  // What threads do at this moment counts by the old level or the new one. To kNone: forgets everything. From
-  // kNone: counts anew; what lives in the resource below counts as live, without a record.
+  // To kNone: forgets everything. From kNone: counts anew; what lives in the resource below counts as live,
+  // without a record. What threads are allocating or freeing at the moment in which kNone begins or ends may
+  // be counted twice or not at all, and stays so; between other levels nothing is lost.
   void set_level(TrackingLevel level);
   // Counts, peaks and the timeline begin anew; live blocks stay known.
   void reset();
@@ -131,6 +136,7 @@ class LOBIT_API TrackingResource final : public ResourceWrapper {
   Result<void*> do_allocate(size_t bytes, size_t alignment, Stream stream) override;
   Status do_deallocate(void* pointer, size_t bytes, size_t alignment, Stream stream) override;
 
+  std::mutex level_mutex_;  // of who changes it
   std::atomic<TrackingLevel> level_;
   std::unique_ptr<detail::Tracker> tracker_;
 };

@@ -45,6 +45,8 @@ TagStatistics of_tag(const TrackingStatistics& statistics, MemoryTag tag) {
 TEST(TrackingResource, RefusesOptionsThatMeanNothing) {
   SystemResource system;
   EXPECT_THAT(TrackingResource::create(system, {.sample_bytes = 0}), fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(TrackingResource::create(system, {.timeline_points = UINT32_MAX}),
+              fails_with(ErrorCode::kInvalidArgument));
   EXPECT_THAT(TrackingResource::create(system, {.leaks = {.interval = std::chrono::milliseconds(-1)}}),
               fails_with(ErrorCode::kInvalidArgument));
   EXPECT_THAT(TrackingResource::create(system, {.leaks = {.age = std::chrono::milliseconds(-1)}}),
@@ -306,6 +308,77 @@ TEST(TrackingResource, ResetBeginsAnewAndKnowsLiveBlocks) {
   EXPECT_EQ(counted.deallocations, 1u);
 }
 
+TEST(TrackingResource, APeakIsSeenHoweverOftenSomebodyAsks) {
+  for (const TrackingLevel level : {TrackingLevel::kBasic, TrackingLevel::kDetailed}) {
+    SystemResource system;
+    const auto tracked = track(system, {.level = level});
+    std::vector<void*> blocks;
+    const auto take_some = [&](size_t count) {
+      for (size_t i = 0; i < count; ++i) blocks.push_back(take(*tracked, 100 * kKiB));
+    };
+    const auto free_some = [&](size_t count) {
+      for (size_t i = 0; i < count; ++i) {
+        ASSERT_THAT(tracked->deallocate(blocks.back(), 100 * kKiB), is_ok());
+        blocks.pop_back();
+      }
+    };
+    take_some(10);
+    free_some(5);
+    take_some(4);
+    static_cast<void>(tracked->statistics());
+    take_some(4);
+    free_some(13);
+    EXPECT_EQ(tracked->statistics().peak_bytes, 1300 * kKiB);
+  }
+}
+
+TEST(TrackingResource, CallsOfBothKindsAreTimed) {
+  SystemResource system;
+  const auto tracked = track(system);
+  for (int i = 0; i < 1000; ++i) ASSERT_THAT(tracked->deallocate(take(*tracked, 100), 100), is_ok());
+  const TrackingStatistics counted = tracked->statistics();
+  EXPECT_GE(counted.allocate_latency.timed, 10u);
+  EXPECT_GE(counted.free_latency.timed, 10u);
+  EXPECT_GE(counted.free_latency.max_ns, counted.free_latency.p50_ns);
+}
+
+TEST(TrackingResource, ThePeakIsOneMoment) {
+  for (const TrackingLevel level : {TrackingLevel::kBasic, TrackingLevel::kDetailed}) {
+    SystemResource system;
+    const auto tracked = track(system, {.level = level});
+    std::vector<void*> blocks;
+    for (int i = 0; i < 64; ++i) blocks.push_back(take(*tracked, kMiB, MemoryTag::kWeights));
+    void* const last = take(*tracked, 1000, MemoryTag::kIo);
+    const MemoryProfile profile = tracked->profile();
+    EXPECT_EQ(profile.peak.live_bytes, 64 * kMiB + 1000);
+    EXPECT_EQ(
+        std::accumulate(profile.peak.bytes_by_tag.begin(), profile.peak.bytes_by_tag.end(), uint64_t{0}),
+        profile.peak.live_bytes);
+    EXPECT_GT(profile.peak.time_ns, 0u);
+    EXPECT_LE(profile.peak.time_ns, profile.duration_ns);
+    for (void* const block : blocks) ASSERT_THAT(tracked->deallocate(block, kMiB), is_ok());
+    ASSERT_THAT(tracked->deallocate(last, 1000), is_ok());
+  }
+}
+
+TEST(TrackingResource, TimesCountFromTheLastReset) {
+  SystemResource system;
+  const auto tracked = track(system, {.level = TrackingLevel::kDetailed});
+  void* const before = take(*tracked, 5000);
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));  // longer than the rest takes
+  tracked->reset();
+  void* const after = take(*tracked, 100);
+  const MemoryProfile profile = tracked->profile();
+  ASSERT_EQ(profile.unfreed.size(), 2u);
+  EXPECT_EQ(profile.unfreed[0].time_ns, 0u);
+  EXPECT_GE(profile.unfreed[0].age_ns, 5'000'000u);
+  EXPECT_LE(profile.unfreed[1].time_ns, profile.duration_ns);
+  ASSERT_FALSE(profile.timeline.empty());
+  EXPECT_GE(profile.timeline.front().live_bytes, 5000u);
+  ASSERT_THAT(tracked->deallocate(before, 5000), is_ok());
+  ASSERT_THAT(tracked->deallocate(after, 100), is_ok());
+}
+
 // ---- What others see.
 
 // Looks, while a block goes back, whether its record is gone.
@@ -403,6 +476,21 @@ TEST(TrackingResource, SamplesStandForTheRest) {
   const TrackingStatistics end = tracked->statistics();
   EXPECT_EQ(end.recorded_blocks, 0u);
   for (const TagStatistics& tag : end.tags) EXPECT_EQ(tag.live_bytes, 0u);
+}
+
+TEST(TrackingResource, SampledBlocksAreCountedForThoseAroundThem) {
+  const auto pool = HybridMemoryPool::create().value();
+  const auto tracked = track(*pool, {.sample_bytes = 4096, .stacks = StackCapture::kNone});
+  std::vector<void*> blocks;
+  for (int i = 0; i < 5000; ++i) blocks.push_back(take(*tracked, 4096));
+  const LeakReport report = tracked->leaks();
+  EXPECT_TRUE(report.is_estimate);
+  // About 3160 samples, each of 1.58 blocks; 10 % is nine standard deviations.
+  EXPECT_NEAR(static_cast<double>(report.blocks), 5000, 500);
+  EXPECT_NEAR(static_cast<double>(report.bytes), 5000.0 * 4096, 500.0 * 4096);
+  for (void* const block : blocks) ASSERT_THAT(tracked->deallocate(block, 4096), is_ok());
+  EXPECT_TRUE(tracked->profile().is_estimate) << "what was held at the peak is one";
+  EXPECT_EQ(tracked->leaks().blocks, 0u);
 }
 
 TEST(TrackingOptions, PresetsDiffer) {
@@ -551,6 +639,7 @@ TEST(TrackingResource, AFullHeapCostsRecordsAndNotAllocations) {
   if (!heap_is_counted()) GTEST_SKIP() << "sanitizers bring their own heap";
   const auto pool = HybridMemoryPool::create().value();
   ASSERT_THAT(pool->deallocate(pool->allocate(100).value(), 100), is_ok());
+  uint64_t unrecorded = 0;
   for (uint64_t number = 1;; ++number) {
     const auto tracked = track(*pool, {.level = TrackingLevel::kDetailed, .stacks = StackCapture::kNone});
     bool failed = false;
@@ -562,9 +651,31 @@ TEST(TrackingResource, AFullHeapCostsRecordsAndNotAllocations) {
     }
     ASSERT_THAT(block, is_ok());
     ASSERT_THAT(tracked->deallocate(*block, 100), is_ok());
-    EXPECT_EQ(tracked->statistics().live_bytes, 0u);
+    const TrackingStatistics counted = tracked->statistics();
+    EXPECT_EQ(counted.live_bytes, 0u);
+    for (const TagStatistics& tag : counted.tags) EXPECT_EQ(tag.live_bytes, 0u);
+    unrecorded += counted.unrecorded_blocks;
     if (!failed) break;
   }
+  EXPECT_GE(unrecorded, 1u);
+}
+
+TEST(TrackingResource, AFullHeapLeavesARefusalAsItIs) {
+  if (!heap_is_counted()) GTEST_SKIP() << "sanitizers bring their own heap";
+  SystemResource system;
+  FailingResource failing(system);
+  const auto tracked = track(failing, {.level = TrackingLevel::kDetailed});
+  void* const block = take(*tracked, 100);
+  for (uint64_t number = 1; number < 20; ++number) {
+    const FailingHeap heap(number);
+    try {
+      EXPECT_FALSE(tracked->allocate(SIZE_MAX / 2).has_value());
+    } catch (const std::bad_alloc&) {
+      // Of the message that the resource below makes; what tracking adds is left out instead.
+      EXPECT_LE(number, 4u);
+    }
+  }
+  EXPECT_THAT(tracked->deallocate(block, 100), is_ok());
 }
 
 }  // namespace
