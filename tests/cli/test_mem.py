@@ -1,290 +1,17 @@
-"""mem report, and convert --memory-trace: what a trace of the program itself says, and what becomes of traces that
-others wrote, by intent or not."""
+"""mem report: what it says of traces that others wrote, by intent or not."""
 
-import csv
 import json
 import os
 import re
 import resource
 import time
 import unittest
-from pathlib import Path
 
-from support import KIB, MIB, SANITIZED, CliTest, digest, f16_bytes, lobit, main, tree, weights, write_safetensors
-
-HEADER = "lobit_trace_2,thread,time_ns,block,bytes,alignment,stream,tag,address,stack"
-FIELDS = HEADER.split(",")
-ALLOCATE = "allocate,0,10,1,4096,64,0,io,65536,0"
-FREE = "free,0,20,1,4096,64,0,io,65536,0"
+from memory_traces import ALLOCATE, FIELDS, FREE, HEADER, Trace, TraceTest, page_data
+from support import KIB, MIB, SANITIZED, lobit, main, tree
 
 
-class Trace:
-    """The numbers that a report should show, from the lines of a trace."""
-
-    def __init__(self, path):
-        lines = Path(path).read_text().split("\n")
-        assert lines[0] == HEADER and lines[-1] == "", "a header, and a line feed at the end"
-        self.facts = [line for line in lines if line.startswith("#")]
-        events = [line for line in lines[1:-1] if not line.startswith("#")]
-        self.events = [dict(zip(FIELDS, row, strict=True)) for row in csv.reader(events)]
-        for event in self.events:
-            for field in FIELDS[1:7] + FIELDS[8:]:
-                event[field] = int(event[field])
-        self.count()
-
-    def count(self):
-        self.live, self.by_tag, self.peak_by_tag, self.totals = {}, {}, {}, {}
-        self.peak, committed = {"live_bytes": 0, "time_ns": 0, "by_tag": {}}, 0
-        totals = {"allocations": 0, "frees": 0, "refused": 0, "allocated_bytes": 0, "trims": 0, "peak_committed": 0}
-        for event in self.events:
-            op, tag, size = event["lobit_trace_2"], event["tag"], event["bytes"]
-            if op == "allocate":
-                totals["allocations"] += 1
-                totals["allocated_bytes"] += size
-                self.live[event["block"]] = size
-                self.by_tag[tag] = self.by_tag.get(tag, 0) + size
-                self.peak_by_tag[tag] = max(self.peak_by_tag.get(tag, 0), self.by_tag[tag])
-            elif op == "free":
-                totals["frees"] += 1
-                assert self.live.pop(event["block"]) == size
-                self.by_tag[tag] -= size
-            elif op == "refuse":
-                totals["refused"] += 1
-            elif op == "trim":
-                totals["trims"] += 1
-            else:
-                committed = size
-            live = sum(self.live.values())
-            if live > self.peak["live_bytes"]:
-                self.peak = {"live_bytes": live, "time_ns": event["time_ns"], "by_tag": dict(self.by_tag)}
-            if committed > 0:
-                totals["peak_committed"] = max(totals["peak_committed"], committed, live)
-        totals["live_bytes"], totals["live_blocks"] = sum(self.live.values()), len(self.live)
-        totals["threads"] = len({event["thread"] for event in self.events})
-        self.totals = totals
-
-    def fact(self, word):
-        """The text of the only fact of a kind, its escapes undone."""
-        (line,) = [line for line in self.facts if line.startswith(f"#{word} ")]
-        return re.sub("%([0-9A-F]{2})", lambda m: chr(int(m[1], 16)), line[len(word) + 2 :])
-
-
-class MemTest(CliTest):
-    def trace(self, *lines, name="trace.csv"):
-        """A trace of some events and facts; a line may be bytes."""
-        data = [line if isinstance(line, bytes) else line.encode() for line in (HEADER, *lines)]
-        self.path(name).write_bytes(b"".join(line + b"\n" for line in data))
-        return self.path(name)
-
-    def converted(self, source, *args, trace="t.csv", out="o.gguf"):
-        """A conversion that writes a trace; returns the path of the trace."""
-        self.ok("convert", source, "-o", self.path(out), "--memory-trace", self.path(trace), "--overwrite", *args)
-        return self.path(trace)
-
-    def assert_agrees(self, report, trace):
-        """A report in JSON has the numbers of a trace's lines."""
-        for name, value in trace.totals.items():
-            self.assertEqual(report["totals"][name], value, name)
-        self.assertEqual(report["duration_ns"], trace.events[-1]["time_ns"])
-        self.assertEqual(report["peak"]["live_bytes"], trace.peak["live_bytes"])
-        self.assertEqual(report["peak"]["time_ns"], trace.peak["time_ns"])
-        held = dict(zip(report["tags"], report["peak"]["bytes_by_tag"], strict=True))
-        self.assertEqual({t: n for t, n in held.items() if n}, {t: n for t, n in trace.peak["by_tag"].items() if n})
-        most = dict(zip(report["tags"], report["peak_by_tag"], strict=True))
-        self.assertEqual({t: n for t, n in most.items() if n}, trace.peak_by_tag)
-        self.assertEqual({b["block"]: b["bytes"] for b in report["unfreed"]}, trace.live)
-        self.assertEqual(sum(h["bytes"] for h in report["at_peak"]), trace.peak["live_bytes"])
-        self.assertEqual(sum(h["bytes"] for h in report["at_end"]), trace.totals["live_bytes"])
-
-
-def page_data(page):
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
-    return json.loads(data)
-
-
-def counters(perfetto, name):
-    return [event for event in perfetto["traceEvents"] if event["ph"] == "C" and event["name"] == name]
-
-
-class Conversions(MemTest):
-    def setUp(self):
-        super().setUp()
-        self.source = self.synth("m.gguf", "4MiB")
-
-    def test_a_report_says_what_the_lines_of_the_trace_say(self):
-        path = self.converted(self.source, "--to", "q4_0", "--memory-limit", "8MiB", "--threads", 3)
-        trace = Trace(path)
-        self.assertEqual(trace.facts[:2], [f"#name {trace.fact('name')}", f"#limit {8 * MIB}"])
-        self.assertRegex(trace.fact("name"), r"^lobit convert .*m\.gguf.* --to q4_0.* --memory-limit 8MiB")
-        self.assertEqual(trace.totals["live_blocks"], 0)
-        self.assertEqual(trace.totals["refused"], 0)
-        self.assertEqual(trace.peak_by_tag.keys(), {"io"})
-        self.assertEqual(trace.totals["allocations"], 3, "a buffer for each thread")
-        self.assertTrue(0 < trace.peak["live_bytes"] <= trace.totals["peak_committed"] <= 8 * MIB)
-
-        report = self.json("mem", "report", path)
-        self.assertEqual((report["schema"], report["limit"]), ("lobit.memory.v1", 8 * MIB))
-        self.assertEqual(report["name"], trace.fact("name"))
-        self.assert_agrees(report, trace)
-
-    def test_verify_is_in_the_trace_too(self):
-        plain = Trace(self.converted(self.source, "--to", "q4_0", trace="plain.csv"))
-        path = self.converted(self.source, "--to", "q4_0", "--verify")
-        trace = Trace(path)
-        self.assertGreater(len(trace.events), len(plain.events))
-        self.assertEqual(trace.totals["live_blocks"], 0)
-        self.assert_agrees(self.json("mem", "report", path), trace)
-
-    def test_a_pass_over_the_source_for_scales_takes_scratch(self):
-        trace = Trace(self.converted(self.source, "--to", "tq2_0", "--ternary", "absmean", "--memory-limit", "16MiB"))
-        self.assertEqual(trace.peak_by_tag.keys(), {"io", "scratch"})
-        self.assertEqual(trace.totals["live_blocks"], 0)
-
-    def test_page_and_perfetto_file_have_the_same_numbers(self):
-        path = self.converted(self.source, "--to", "q8_0", "--verify", "--memory-limit", "16MiB")
-        page, perfetto = self.path("page.html"), self.path("perfetto.json")
-        report = self.json("mem", "report", path, "--report", page, "--perfetto", perfetto)
-        self.assertEqual(page_data(page.read_text()), report)
-        self.assertIn("<svg", page.read_text())
-        shown = json.loads(perfetto.read_text())
-        live = counters(shown, "live bytes")
-        self.assertEqual([sum(e["args"].values()) for e in live], [m["live_bytes"] for m in report["timeline"]])
-        self.assertEqual(max(sum(e["args"].values()) for e in live), report["peak"]["live_bytes"])
-        self.assertEqual({e["args"]["bytes"] for e in counters(shown, "limit")}, {16 * MIB})
-        (peak,) = [event for event in shown["traceEvents"] if event["ph"] == "i"]
-        self.assertEqual(peak["args"]["live_bytes"], report["peak"]["live_bytes"])
-        # What they replace is their own.
-        for _ in range(2):
-            self.ok("mem", "report", path, "--report", page, "--perfetto", perfetto)
-        self.assertEqual(page_data(page.read_text()), report)
-        self.assert_no_leftovers()
-
-    def test_text_names_peak_tags_and_callers(self):
-        path = self.converted(self.source, "--to", "q4_0", "--memory-limit", "8MiB")
-        report, out = self.json("mem", "report", path), self.ok("mem", "report", path).out
-        self.assertIn("lobit convert", out)
-        self.assertRegex(out, r"(?m)^  peak +[\d.]+ [KM]iB at .*% of the limit of 8 MiB")
-        self.assertRegex(out, r"(?m)^io +")
-        self.assertRegex(out, r"(?m)^  current +0 B in 0 blocks")
-        self.assertIn("Holders at the peak", out)
-        functions = {f.get("function", "") for stack in report["stacks"] for f in stack}
-        self.assertTrue(any("lobit::Workers::create" in f for f in functions), functions)
-        self.assertIn("Workers::create", out)
-        self.assertNotIn("Patterns", out, "a conversion does nothing that it could be blamed for")
-
-    def test_output_is_the_same_with_a_trace_and_without(self):
-        for args in (("--to", "q4_0"), ("--to", "tq2_0", "--ternary", "absmean", "--memory-limit", "8MiB", "--verify")):
-            self.converted(self.source, *args)
-            self.ok("convert", self.source, "-o", self.path("plain.gguf"), "--overwrite", *args)
-            self.assertEqual(digest(self.path("o.gguf")), digest(self.path("plain.gguf")))
-
-    def test_a_dry_run_writes_no_trace(self):
-        before = tree(self.folder)
-        self.ok("convert", self.source, "-o", self.path("o.gguf"), "--to", "q4_0", "--dry-run", "--memory-trace",
-                self.path("t.csv"))  # fmt: skip
-        self.assertEqual(tree(self.folder), before)
-
-    def test_the_least_memory_limit_works_with_a_trace(self):
-        args = ("--to", "q4_0", "--verify")
-        error = self.json("convert", self.source, "-o", self.path("o.gguf"), *args, "--memory-limit", "1KiB", code=3)
-        least = error["error"]["detail"]["required"]
-        trace = Trace(self.converted(self.source, *args, "--memory-limit", least))
-        self.assertLessEqual(trace.totals["peak_committed"], least)
-        self.assertEqual(trace.totals["refused"], 0)
-
-
-class FailedConversions(MemTest):
-    def test_a_limit_that_is_too_small_writes_nothing(self):
-        source = self.synth("m.gguf")
-        before = tree(self.folder)
-        self.fails(3, "least that works", "convert", source, "-o", self.path("o.gguf"), "--to", "q4_0", "--memory-limit",
-                   "1KiB", "--memory-trace", self.path("t.csv"))  # fmt: skip
-        self.assertEqual(tree(self.folder), before)
-
-    def test_a_conversion_that_fails_leaves_a_whole_trace(self):
-        values = weights(64 * 1024)
-        values[50_000] = float("nan")
-        source = write_safetensors(self.path("m.safetensors"), [("w", "F16", (64, 1024), f16_bytes(values))])
-        self.fails(1, "element 50000", "convert", source, "-o", self.path("o.safetensors"), "--to", "tq2_0",
-                   "--memory-trace", self.path("t.csv"))  # fmt: skip
-        self.assertEqual(tree(self.folder).keys(), {"m.safetensors", "t.csv"})
-        trace = Trace(self.path("t.csv"))
-        self.assertGreater(trace.totals["allocations"], 0)
-        self.assertEqual(trace.totals["live_blocks"], 0, "what failed gave its memory back")
-        self.assert_agrees(self.json("mem", "report", self.path("t.csv")), trace)
-
-    def test_targets_that_exist_are_refused_before_a_trace_is_begun(self):
-        source, target = self.synth("m.gguf"), self.path("o.gguf")
-        target.write_bytes(b"precious")
-        before = tree(self.folder)
-        self.fails(2, "--overwrite", "convert", source, "-o", target, "--to", "q4_0", "--memory-trace", self.path("t.csv"))
-        self.assertEqual(tree(self.folder), before)
-
-
-class TraceFiles(MemTest):
-    """Where a trace may be written to."""
-
-    def setUp(self):
-        super().setUp()
-        self.source = self.small_model()
-
-    def refused(self, code, says, trace, out="o.gguf"):
-        before = tree(self.folder)
-        args = ("convert", self.source, "-o", self.path(out), "--to", "q8_0", "--memory-trace", trace)
-        self.fails(code, says, *args)
-        self.assertEqual(self.json(*args, code=code)["schema"], "lobit.error.v1")
-        self.assertEqual(tree(self.folder), before)
-        self.assert_no_leftovers()
-
-    def test_files_that_are_no_traces_stay(self):
-        for content in (b"precious", b"", b"lobit", b"\n" + HEADER.encode(), b"<!DOCTYPE html>"):
-            self.path("t.csv").write_bytes(content)
-            self.refused(2, ["memory trace", "t.csv", "not replaced"], self.path("t.csv"))
-        self.refused(2, "not replaced", self.source)
-        self.refused(2, "not replaced", self.folder)
-        self.refused(2, "not replaced", Path("/dev/full"))
-        self.refused(2, "not replaced", Path("/dev/null"))
-        self.path("link.csv").symlink_to(self.path("absent"))
-        self.refused(2, "not replaced", self.path("link.csv"))
-        os.mkfifo(self.path("pipe.csv"))
-        self.refused(2, "not replaced", self.path("pipe.csv"))
-
-    def test_an_old_trace_is_replaced_whatever_its_version(self):
-        for content in (HEADER + "\n", "lobit_trace_1,thread\nallocate", HEADER + "\nnonsense"):
-            self.path("t.csv").write_text(content)
-            self.assertGreater(len(Trace(self.converted(self.source, "--to", "q8_0")).events), 0)
-
-    def test_folders_that_do_not_exist(self):
-        self.refused(1, ["no/such", "folder does not exist"], self.path("no/such/t.csv"))
-        self.refused(1, "t.csv", self.path("small.gguf/t.csv"))
-        self.refused(1, "t.csv", Path("/proc/t.csv"))
-        self.refused(2, "--memory-trace", "")
-
-    def test_a_trace_does_not_replace_what_the_same_run_writes(self):
-        self.refused(2, "--memory-trace", self.path("o.gguf"))
-        self.refused(2, "--memory-trace", f"{self.folder}/./o.gguf")
-        args = ("convert", self.source, "-o", self.path("o.gguf"), "--to", "q8_0", "--report", self.path("p.html"))
-        before = tree(self.folder)
-        self.fails(2, "--memory-trace", *args, "--memory-trace", self.path("p.html"))
-        self.assertEqual(tree(self.folder), before)
-
-    def test_a_trace_that_does_not_fit_the_disk_is_an_error(self):
-        old = HEADER + "\n"
-        self.path("t.csv").write_text(old)
-        # The buffers of so many threads make the trace larger than the model.
-        args = ("convert", self.source, "-o", self.path("o.gguf"), "--to", "tq2_0", "--pure", "--threads", 100,
-                "--memory-trace", self.path("t.csv"))  # fmt: skip
-        self.ok(*args)
-        size = self.path("t.csv").stat().st_size * 3 // 4
-        self.assertLess(self.path("o.gguf").stat().st_size, size)
-        self.path("t.csv").write_text(old)
-        limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))}
-        self.fails(1, "t.csv", *args, "--overwrite", **limit)
-        self.assertEqual(self.path("t.csv").read_text(), old)
-        self.assert_no_leftovers()
-
-
-class HandMade(MemTest):
+class HandMade(TraceTest):
     def test_leaks_tags_and_callers_are_named(self):
         path = self.trace(
             "#name a leak", "#limit 1048576",
@@ -395,7 +122,7 @@ MALFORMED = {
 }  # fmt: skip
 
 
-class Malformed(MemTest):
+class Malformed(TraceTest):
     def refused(self, path, says, code=1):
         before = tree(self.folder)
         files = ("--report", self.path("p.html"), "--perfetto", self.path("p.json"))
@@ -438,7 +165,7 @@ class Malformed(MemTest):
 HOSTILE = "a%1B]0;owned%07%1B[31m%0D%0A<script>alert(1)</script>%E2%80%AE%C2%9B&\"'</script><!--"
 
 
-class Hostile(MemTest):
+class Hostile(TraceTest):
     def test_nothing_of_a_trace_acts_on_terminals_or_pages(self):
         path = self.trace(
             f"#name {HOSTILE}", "allocate,0,1000,1,65536,64,0,weights,4096,3", "usage,0,2000,0,70000,0,0,untagged,0,0",
@@ -472,7 +199,7 @@ class Hostile(MemTest):
         self.assertNotIn("\x1b", run.err)
 
 
-class Targets(MemTest):
+class Targets(TraceTest):
     """Where a report may be written to."""
 
     def setUp(self):
@@ -516,7 +243,7 @@ class Targets(MemTest):
             self.assertEqual(run.code, 1)
 
 
-class LongTraces(MemTest):
+class LongTraces(TraceTest):
     def long_trace(self, events):
         """Blocks of many sizes, tags and stacks, a few hundred of them live at a time."""
         live, lines, block = [], [], 0
@@ -551,7 +278,7 @@ class LongTraces(MemTest):
             self.assertLess(self.peak_of("mem", "report", self.long_trace(events), "--all"), start + most, events)
 
 
-class Usage(MemTest):
+class Usage(TraceTest):
     def test_help(self):
         self.assertIn("mem", self.ok("--help").out)
         self.assertIn("report", self.ok("mem", "--help").out)
