@@ -1,7 +1,7 @@
-// The calling thread's stack in a few nanoseconds per frame, or one where it was met before, and what it means
-// in the source, which is looked up when somebody asks. Stacks are kept once each in a table of the process,
-// for its whole life: 65,535 of them, 34 MiB of address space of which only what is used is touched. Any thread may call everything here,
-// but not a signal handler.
+// The calling thread's stack in a few nanoseconds per frame, or one where it was met before, and what it
+// means in the source, which is looked up when somebody asks. Stacks are kept once each in a table of the
+// process, for its whole life: 65,535 of them, 34 MiB of address space of which only what is used is touched.
+// Any thread may call everything here, but not a signal handler.
 //
 // The stack is walked with what the unwind tables (.eh_frame) say about each return address, which is read
 // once and then remembered. Code needs no frame pointers. Where only the system's unwinder can go on (frames

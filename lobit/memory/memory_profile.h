@@ -65,7 +65,7 @@ struct MemoryPattern {
   std::string advice = {};  // one sentence: what to do about it
 };
 
-// What would make the peak lower, and by how much.
+// What would make the peak lower, by so many bytes at most: another moment may be nearly as high.
 struct PeakAdvice {
   uint64_t bytes = 0;
   std::string text = {};

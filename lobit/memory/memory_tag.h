@@ -35,8 +35,8 @@ LOBIT_API bool is_memory_tag_name(std::string_view name);
 // The calling thread's.
 LOBIT_API MemoryTag current_memory_tag();
 
-// What the calling thread allocates from here to the end of the scope has this tag, or is untagged when no tag
-// has that value. Scopes nest.
+// What the calling thread allocates from here to the end of the scope has this tag, or is untagged when no
+// tag has that value. Scopes nest.
 class LOBIT_API ScopedMemoryTag {
  public:
   explicit ScopedMemoryTag(MemoryTag tag);
