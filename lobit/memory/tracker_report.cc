@@ -62,10 +62,9 @@ TrackingStatistics Tracker::statistics() {
     std::copy_n(counts.begin() + kLifetimes, kDoublings, result.lifetimes.begin());
     const ByTag split = split_by_tag();
     for (size_t tag = 0; tag < memory_tag_count(); ++tag) {
-      const uint64_t peak = std::max(positive(peak_by_tag_[tag]), split[tag]);
-      if (peak == 0) continue;
+      if (peak_by_tag_[tag] == 0) continue;
       result.tags.push_back(
-          {.tag = static_cast<MemoryTag>(tag), .live_bytes = split[tag], .peak_bytes = peak});
+          {.tag = static_cast<MemoryTag>(tag), .live_bytes = split[tag], .peak_bytes = peak_by_tag_[tag]});
     }
   }
   result.allocate_latency = allocate_latency_.latency();
