@@ -142,9 +142,9 @@ TEST(PressureThreads, AMonitorMayGoWhileItsPoolIsShort) {
     while (!is_over) EXPECT_EQ(pool->try_allocate(5 * kMiB), nullptr);
   });
   for (int i = 0; i < 20; ++i) {
+    std::atomic<int> calls{0};  // outlives the monitor, which may be calling back when it goes
     auto monitor = PressureMonitor::create(pools_only()).value();
     ASSERT_THAT(monitor->watch(*pool), is_ok());
-    std::atomic<int> calls{0};
     monitor->add_callback([&](const PressureChange&) { ++calls; });
     while (calls == 0) std::this_thread::yield();
   }
