@@ -209,7 +209,7 @@ Status CleanupManager::State::remove(std::string_view name) {
   if (found == targets_.end()) {
     return fail(ErrorCode::kNotFound, fmt::format("cleanup: there is no target \"{}\"", name));
   }
-  const std::shared_ptr<CleanupTarget> target = *found;
+  const std::shared_ptr<CleanupTarget> target = std::move(*found);
   target->removed = true;
   targets_.erase(found);
   if (runner_ == std::this_thread::get_id()) return {};
