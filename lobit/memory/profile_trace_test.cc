@@ -346,7 +346,6 @@ TEST(ProfileTrace, NoticesAFileThatChanges) {
     ASSERT_THAT(profile, fails_with(ErrorCode::kCorrupt)) << other;
     EXPECT_EQ(profile.error().message, "changing: changed while it was read");
   }
-  const std::string trims = header + "trim,0,0,0,1,0,0,untagged,0,0\n#\n\n\n";
   const Changing grown(header + "trim,0,0,0,1,0,0,untagged,0,0\n#\n##\n",
                        header + "allocate,0,0,1,1,1,0,untagged,0,0\n");
   EXPECT_THAT(profile_trace(grown), fails_with(ErrorCode::kCorrupt));

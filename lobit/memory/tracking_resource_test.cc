@@ -467,10 +467,10 @@ TEST(TrackingResource, SamplesStandForTheRest) {
   EXPECT_EQ(counted.live_bytes, kBlocks * 256 + 8 * kMiB);
   EXPECT_LT(counted.recorded_blocks, 2500u);
   // About 400 and 1200 samples: 20 % is four and seven standard deviations.
-  EXPECT_NEAR(static_cast<double>(of_tag(counted, MemoryTag::kIo).live_bytes), kBlocks / 4 * 256.0,
-              0.2 * kBlocks / 4 * 256);
-  EXPECT_NEAR(static_cast<double>(of_tag(counted, MemoryTag::kScratch).live_bytes), kBlocks / 4 * 3 * 256.0,
-              0.2 * kBlocks / 4 * 3 * 256);
+  constexpr double kBytes = 256.0 * kBlocks;
+  EXPECT_NEAR(static_cast<double>(of_tag(counted, MemoryTag::kIo).live_bytes), kBytes * 0.25, kBytes * 0.05);
+  EXPECT_NEAR(static_cast<double>(of_tag(counted, MemoryTag::kScratch).live_bytes), kBytes * 0.75,
+              kBytes * 0.15);
   // Known exactly, but cut where all estimates together are above what lives.
   EXPECT_NEAR(static_cast<double>(of_tag(counted, MemoryTag::kWeights).live_bytes), 8.0 * kMiB,
               0.1 * kMiB * 8);
