@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lobit/base/call_stack.h"
+#include "lobit/base/time_budget.h"
 #include "lobit/memory/live_blocks_internal.h"
 #include "lobit/memory/thread_number.h"
 
@@ -20,7 +21,7 @@ uint64_t address_of(const void* pointer) {
 
 LoggingResource::LoggingResource(MemoryResource& upstream, TraceSink& sink, LoggingOptions options)
     : ResourceWrapper(upstream),
-      start_(std::chrono::steady_clock::now()),
+      start_ns_(steady_nanoseconds()),
       options_(std::move(options)),
       writer_(sink),
       blocks_(std::make_unique<detail::LiveBlocks>()) {
@@ -103,9 +104,7 @@ size_t LoggingResource::do_trim() {
 }
 
 uint64_t LoggingResource::now_ns() const {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start_)
-          .count());
+  return steady_nanoseconds() - start_ns_;
 }
 
 uint32_t LoggingResource::capture_stack() const {

@@ -68,7 +68,7 @@ class LOBIT_API LoggingResource final : public ResourceWrapper {
   uint32_t thread_number();
   uint32_t stream_number(Stream stream);
 
-  const std::chrono::steady_clock::time_point start_;
+  const uint64_t start_ns_;
   const LoggingOptions options_;
   std::atomic<uint64_t> next_usage_ns_ = 0;
   std::mutex mutex_;

@@ -1,7 +1,6 @@
 #include "lobit/memory/profile_trace.h"
 
 #include <algorithm>
-#include <bit>
 #include <span>
 #include <tuple>
 #include <utility>
@@ -10,6 +9,7 @@
 
 #include "lobit/base/checked.h"
 #include "lobit/memory/arena_squares_internal.h"
+#include "lobit/memory/doublings_internal.h"
 #include "lobit/memory/memory_holders_internal.h"
 #include "lobit/memory/memory_patterns_internal.h"
 #include "lobit/memory/peak_advice_internal.h"
@@ -25,11 +25,6 @@ constexpr size_t kTimelinePoints = 512;
 
 void add_to(uint64_t& sum, uint64_t more) {
   sum = checked_add(sum, more).value_or(UINT64_MAX);
-}
-
-// The bin of a histogram whose bins end with powers of two.
-size_t bin_of(uint64_t value) {
-  return value <= 1 ? 0 : static_cast<size_t>(std::bit_width(value - 1));
 }
 
 // The second time through a trace.
@@ -148,7 +143,7 @@ void Profiler::allocate(const TraceEvent& event) {
   ++profile_.live_blocks;
   add_to(profile_.allocated_bytes, event.bytes);
   profile_.live_bytes += event.bytes;
-  ++profile_.sizes[bin_of(event.bytes)];
+  ++profile_.sizes[detail::doubling_of(event.bytes)];
   uint64_t& tag_bytes = bytes_by_tag_[event.tag];
   tag_bytes += event.bytes;
   profile_.peak_by_tag[event.tag] = std::max(profile_.peak_by_tag[event.tag], tag_bytes);
@@ -167,7 +162,7 @@ void Profiler::free(const TraceEvent& event) {
   profile_.live_bytes -= block.bytes;
   const uint64_t lived = event.time_ns - block.time_ns;
   lifetimes_ns_ += static_cast<double>(lived);
-  ++profile_.lifetimes[bin_of(lived)];
+  ++profile_.lifetimes[detail::doubling_of(lived)];
   bytes_by_tag_[event.tag] -= block.bytes;
   holders_.freed(block.holder, block.bytes);
   const uint64_t now = holders_.at(block.holder).bytes;

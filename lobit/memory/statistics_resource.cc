@@ -1,6 +1,6 @@
 #include "lobit/memory/statistics_resource.h"
 
-#include <bit>
+#include "lobit/memory/doublings_internal.h"
 
 namespace lobit {
 
@@ -20,7 +20,7 @@ Result<void*> StatisticsResource::do_allocate(size_t bytes, size_t alignment, St
   bytes_.add(bytes);
   blocks_.add(1);
   allocated_bytes_.fetch_add(bytes, std::memory_order_relaxed);
-  sizes_[static_cast<size_t>(std::bit_width(bytes - 1))].fetch_add(1, std::memory_order_relaxed);
+  sizes_[detail::doubling_of(bytes)].fetch_add(1, std::memory_order_relaxed);
   return block;
 }
 

@@ -71,7 +71,7 @@ Tracker::Tracker(MemoryResource& upstream, const TrackingOptions& options, Maint
       upstream_(upstream),
       options_(options),
       thread_(thread),
-      start_(std::chrono::steady_clock::now()) {
+      start_ns_(steady_nanoseconds()) {
   if (options.timeline_points > 0)
     timeline_.emplace(std::max<size_t>(options.timeline_points, 2), kMaxMemoryTags);
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lobit/base/call_stack.h"
+#include "lobit/base/time_budget.h"
 #include "lobit/memory/block_records_internal.h"
 #include "lobit/memory/latency_histogram_internal.h"
 #include "lobit/memory/maintenance_thread.h"
@@ -161,14 +162,12 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   std::vector<Holding> add_times(MemoryProfile& profile);
   int64_t live_blocks(const Counts& counts) const;
   uint64_t own_bytes();
-  uint64_t now_ns() const {
-    return static_cast<uint64_t>((std::chrono::steady_clock::now() - start_).count());
-  }
+  uint64_t now_ns() const { return steady_nanoseconds() - start_ns_; }
 
   MemoryResource& upstream_;
   const TrackingOptions options_;
   MaintenanceThread& thread_;
-  const std::chrono::steady_clock::time_point start_;
+  const uint64_t start_ns_;
   BlockRecords records_;
   std::atomic<bool> has_records_{false};  // since the last forget()
 

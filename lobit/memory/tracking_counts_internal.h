@@ -4,20 +4,14 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
+#include "lobit/memory/doublings_internal.h"
 #include "lobit/memory/memory_tag.h"
 #include "lobit/memory/relaxed.h"
 
 namespace lobit::detail {
-
-// 0 for 0 and 1, n for values above 2^(n-1) and up to 2^n.
-constexpr size_t doubling_of(uint64_t value) {
-  return value == 0 ? 0 : static_cast<size_t>(std::bit_width(value - 1));
-}
-inline constexpr size_t kDoublings = 65;
 
 enum TrackCount : size_t {
   kAllocations,
