@@ -5,6 +5,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include <cxxabi.h>
 #include <dwarf.h>
@@ -40,12 +41,9 @@ std::string readable_name(std::string_view symbol) {
   return text == nullptr ? name : std::string(text.get());
 }
 
-// The DIEs around one, itself first and the compilation unit last.
+// The DIEs around one as the tree has it, itself first and the compilation unit last.
 class Scopes {
  public:
-  // Around an address: lexically, so calls that were inlined end at their definition.
-  Scopes(Dwarf_Die& unit, Dwarf_Addr address) { count_ = ::dwarf_getscopes(&unit, address, &data_); }
-  // Around a DIE as the tree has it, so that an inlined call is followed by what it was inlined into.
   explicit Scopes(Dwarf_Die& die) { count_ = ::dwarf_getscopes_die(&die, &data_); }
   ~Scopes() { std::free(data_); }  // NOLINT(cppcoreguidelines-no-malloc)
   Scopes(const Scopes&) = delete;
@@ -168,6 +166,42 @@ class UnitRanges {
   std::vector<Range> ranges_;
 };
 
+// Whether functions with code may be among the children of a DIE that has none itself: a scope of names, or a
+// function that is only described and has local classes.
+bool may_hold_functions(int tag) {
+  switch (tag) {
+    case DW_TAG_namespace:
+    case DW_TAG_class_type:
+    case DW_TAG_structure_type:
+    case DW_TAG_union_type:
+    case DW_TAG_subprogram:
+    case DW_TAG_lexical_block:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Adds the functions and inlined calls below `parent` whose code holds the address, the outermost first.
+// (dwarf_getscopes() gives up at the first DIE that it cannot read, and then finds nothing.)
+void add_functions(Dwarf_Die& parent, Dwarf_Addr address,  // NOLINT(misc-no-recursion): as deep as scopes
+                   std::vector<Dwarf_Die>& found) {
+  Dwarf_Die child;
+  if (::dwarf_child(&parent, &child) != 0) return;
+  do {
+    const int tag = ::dwarf_tag(&child);
+    const bool has_code =
+        ::dwarf_hasattr(&child, DW_AT_low_pc) != 0 || ::dwarf_hasattr(&child, DW_AT_ranges) != 0;
+    const bool is_function = tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine;
+    if (!has_code && !may_hold_functions(tag)) continue;
+    if (has_code && ::dwarf_haspc(&child, address) <= 0) continue;
+    const size_t before = found.size();
+    if (has_code && is_function) found.push_back(child);
+    add_functions(child, address, found);
+    if (has_code || found.size() > before) return;
+  } while (::dwarf_siblingof(&child, &child) == 0);
+}
+
 // The modules of this process and what their files tell. For one thread.
 class Symbolizer {
  public:
@@ -232,18 +266,14 @@ class Symbolizer {
 
   // The functions around an address, the innermost first, and where each but the first is left. At least one.
   static StackTrace functions_at(Dwarf_Die& unit, Dwarf_Addr address) {
+    std::vector<Dwarf_Die> functions;
+    add_functions(unit, address, functions);
     StackTrace trace;
     StackFrame frame;
-    Scopes around(unit, address);
-    if (around.all().empty()) return {{}};
-    Scopes scopes(around.all().front());
-    for (Dwarf_Die& die : scopes.all()) {
-      const int tag = ::dwarf_tag(&die);
-      if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram) continue;
-      frame.function = function_name(die);
+    for (auto die = functions.rbegin(); die != functions.rend(); ++die) {
+      frame.function = function_name(*die);
       trace.push_back(std::exchange(frame, {}));
-      if (tag == DW_TAG_subprogram) break;
-      set_call_site(unit, die, frame);
+      if (::dwarf_tag(&*die) == DW_TAG_inlined_subroutine) set_call_site(unit, *die, frame);
     }
     if (trace.empty()) trace.emplace_back();
     return trace;

@@ -71,7 +71,7 @@ Tracker::Tracker(MemoryResource& upstream, const TrackingOptions& options, Maint
       upstream_(upstream),
       options_(options),
       thread_(thread),
-      start_ns_(steady_nanoseconds()) {
+      start_ns_(clock_.nanoseconds()) {
   if (options.timeline_points > 0)
     timeline_.emplace(std::max<size_t>(options.timeline_points, 2), kMaxMemoryTags);
 }
@@ -155,8 +155,7 @@ ThreadTracks* Tracker::new_tracks() {
     }
     tracks = threads_.back().get();
   }
-  tracks->much = 0;
-  tracks->room = 0;
+  tracks->set_bounds(0, 0);
   tracks->thread = thread_number();
   tracks->random = (uint64_t{tracks->thread} + 1) * 0x9E3779B97F4A7C15;
   tracks->until_sample = sample_distance(tracks->random, options_.sample_bytes);
@@ -170,51 +169,22 @@ void Tracker::retire(ThreadTracks* tracks) {
   idle_ = tracks;
 }
 
-// ---- Calls. Each level does its own and no more: at kBasic a pair adds some twenty instructions.
+// ---- Calls above kBasic, and those that are out of the ordinary.
 
-Result<void*> Tracker::allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
-                                uintptr_t caller) {
+Result<void*> Tracker::allocate_other(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
+                                      uintptr_t caller) {
   ThreadTracks* const tracks = local();
-  if (tracks == nullptr) [[unlikely]]
-    return allocate_first(level, bytes, alignment, stream, caller);
-  if (level >= TrackingLevel::kStandard)
-    return allocate_known(level, *tracks, bytes, alignment, stream, caller);
-  Result<void*> block = upstream_.allocate(bytes, alignment, stream);
-  if (!block) [[unlikely]] {
-    tracks->count(kRefusedAllocations);
-    return block;
-  }
-  tracks->allocated(bytes);
-  if (tracks->untold() > tracks->much) [[unlikely]]
-    tell(level, *tracks);
-  return block;
+  if (tracks == nullptr) return allocate_first(level, bytes, alignment, stream, caller);
+  return allocate_known(level, *tracks, bytes, alignment, stream, caller);
 }
 
-Status Tracker::deallocate(TrackingLevel level, void* pointer, size_t bytes, size_t alignment,
-                           Stream stream) {
+Status Tracker::deallocate_other(TrackingLevel level, void* pointer, size_t bytes, size_t alignment,
+                                 Stream stream) {
   ThreadTracks* const tracks = local();
-  if (tracks == nullptr) [[unlikely]]
-    return deallocate_first(level, pointer, bytes, alignment, stream);
-  // Before the peak is passed on the way down.
-  if (tracks->untold() > tracks->room) [[unlikely]]
-    tell(level, *tracks);
-  if (level >= TrackingLevel::kStandard || has_records_.load(std::memory_order_relaxed)) {
-    return deallocate_known(level, *tracks, pointer, bytes, alignment, stream);
-  }
-  // Counted first, or another thread that gets the memory would seem to have it beside this one.
-  tracks->freed(bytes);
-  Status freed = upstream_.deallocate(pointer, bytes, alignment, stream);
-  if (!freed) [[unlikely]] {
-    tracks->not_freed(bytes);
-    tracks->count(kRefusedDeallocations);
-    return freed;
-  }
-  if (tracks->has_sunk(bytes)) [[unlikely]]
-    tell(level, *tracks);
-  return freed;
+  if (tracks == nullptr) return deallocate_first(level, pointer, bytes, alignment, stream);
+  return deallocate_known(level, *tracks, pointer, bytes, alignment, stream);
 }
 
-// The same at other levels.
 Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes,
                                       size_t alignment, Stream stream, uintptr_t caller) {
   const bool is_timed = level >= TrackingLevel::kStandard && tracks.calls++ % kTimedCalls == 0;
@@ -228,12 +198,14 @@ Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks,
   tracks.allocated(bytes);
   if (level >= TrackingLevel::kStandard) tracks.count(kSizes + doubling_of(bytes));
   if (wants_record(level, tracks, bytes)) add_record(level, tracks, *block, bytes, caller);
-  if (tracks.untold() > tracks.much) tell(level, tracks);
+  if (tracks.has_risen()) tell(level, tracks);
   return block;
 }
 
 Status Tracker::deallocate_known(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
                                  size_t alignment, Stream stream) {
+  // Before the peak is passed on the way down.
+  if (tracks.may_pass_peak()) tell(level, tracks);
   std::optional<BlockRecord> record;
   if (records_.may_have(pointer)) record = records_.remove(pointer);
   if (record) tracks.hold(record->tag, -weight(*record));
@@ -314,7 +286,9 @@ void Tracker::restore(ThreadTracks& tracks, const BlockRecord& record) {
 
 void Tracker::end_record(TrackingLevel level, ThreadTracks& tracks, const BlockRecord& record) const {
   if (level != TrackingLevel::kDetailed || record.is_sampled) return;
-  const uint64_t lifetime = now_ns() - record.time_ns;
+  // Clocks of two cores may differ by some nanoseconds.
+  const uint64_t now = now_ns();
+  const uint64_t lifetime = now - std::min(record.time_ns, now);
   tracks.count(kLifetimes + doubling_of(lifetime));
   tracks.count(kLifetimeNs, lifetime);
 }
@@ -342,8 +316,8 @@ void Tracker::tell(TrackingLevel level, ThreadTracks& tracks) {
     const uint64_t peaks = peaks_;
     note_moment(now);
     const int64_t share = std::max<int64_t>(live_, 0) / kMuchShare;
-    tracks.much = level >= TrackingLevel::kStandard ? share : std::max(share, kMuchWithoutTimeline);
-    tracks.room = peak_live_ - live_;
+    tracks.set_bounds(level >= TrackingLevel::kStandard ? share : std::max(share, kMuchWithoutTimeline),
+                      peak_live_ - live_);
     if (live_ < bounds_live_ / 2) set_bounds();
     // A look costs as much as there are blocks: rare ones cost little together.
     const bool is_much_more = live_ - at_peak_live_ > at_peak_live_ / 16;
@@ -370,8 +344,7 @@ void Tracker::take_over_all() {
 void Tracker::set_bounds() {
   bounds_live_ = live_;
   for (const auto& tracks : threads_) {
-    tracks->much = 0;
-    tracks->room = peak_live_ - live_;
+    tracks->set_bounds(0, peak_live_ - live_);
   }
 }
 

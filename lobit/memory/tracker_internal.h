@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "lobit/base/call_stack.h"
-#include "lobit/base/time_budget.h"
+#include "lobit/base/fast_clock.h"
 #include "lobit/memory/block_records_internal.h"
 #include "lobit/memory/latency_histogram_internal.h"
 #include "lobit/memory/maintenance_thread.h"
@@ -77,8 +77,19 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
 
   // `caller`: where the resource's allocate() returns to, if known: stacks are found faster by it.
   Result<void*> allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
-                         uintptr_t caller = 0);
-  Status deallocate(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream);
+                         uintptr_t caller = 0) {
+    ThreadTracks* const tracks = local();
+    if (level >= TrackingLevel::kStandard || tracks == nullptr) [[unlikely]]
+      return allocate_other(level, bytes, alignment, stream, caller);
+    return allocate_counted(level, *tracks, bytes, alignment, stream);
+  }
+  Status deallocate(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream) {
+    ThreadTracks* const tracks = local();
+    if (level >= TrackingLevel::kStandard || tracks == nullptr || tracks->may_pass_peak() ||
+        has_records_.load(std::memory_order_relaxed)) [[unlikely]]
+      return deallocate_other(level, pointer, bytes, alignment, stream);
+    return deallocate_counted(level, *tracks, pointer, bytes, alignment, stream);
+  }
 
   // Forgets every block; what lives below is counted from here on.
   void forget();
@@ -123,6 +134,38 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   NextTurn take_turn() override;
   void tell_user(const LeakReport& report) const;
 
+  // At kBasic, where a call counts and does no more. One variable is returned in each, so that the result is
+  // made where the caller wants it.
+  Result<void*> allocate_counted(TrackingLevel level, ThreadTracks& tracks, size_t bytes, size_t alignment,
+                                 Stream stream) {
+    Result<void*> block = upstream_.allocate(bytes, alignment, stream);
+    if (block) [[likely]] {
+      tracks.allocated(bytes);
+      if (tracks.has_risen()) [[unlikely]]
+        tell(level, tracks);
+    } else {
+      tracks.count(kRefusedAllocations);
+    }
+    return block;
+  }
+  Status deallocate_counted(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
+                            size_t alignment, Stream stream) {
+    // Counted first, or another thread that gets the memory would seem to have it beside this one.
+    tracks.freed(bytes);
+    Status freed = upstream_.deallocate(pointer, bytes, alignment, stream);
+    if (freed) [[likely]] {
+      if (tracks.has_sunk(bytes)) [[unlikely]]
+        tell(level, tracks);
+    } else {
+      tracks.not_freed(bytes);
+      tracks.count(kRefusedDeallocations);
+    }
+    return freed;
+  }
+
+  Result<void*> allocate_other(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
+                               uintptr_t caller);
+  Status deallocate_other(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream);
   Result<void*> allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes, size_t alignment,
                                Stream stream, uintptr_t caller);
   Status deallocate_known(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
@@ -162,11 +205,12 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   std::vector<Holding> add_times(MemoryProfile& profile);
   int64_t live_blocks(const Counts& counts) const;
   uint64_t own_bytes();
-  uint64_t now_ns() const { return steady_nanoseconds() - start_ns_; }
+  uint64_t now_ns() const { return clock_.nanoseconds() - start_ns_; }
 
   MemoryResource& upstream_;
   const TrackingOptions options_;
   MaintenanceThread& thread_;
+  const FastClock clock_;
   const uint64_t start_ns_;
   BlockRecords records_;
   std::atomic<bool> has_records_{false};  // since the last forget()

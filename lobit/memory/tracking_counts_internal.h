@@ -40,7 +40,10 @@ struct alignas(64) ThreadTracks {
   std::array<int64_t, kMaxMemoryTags> told_by_tag;
   Relaxed<int64_t> told_live;
   Relaxed<int64_t> much;  // a change of live bytes that the totals want to know of at once
-  Relaxed<int64_t> room;  // by which live bytes may rise before they pass the peak
+  // Live bytes above or below which something is to be told: much more, much less, and more than at the peak.
+  Relaxed<int64_t> much_more;
+  Relaxed<int64_t> much_less;
+  Relaxed<int64_t> above_peak;
 
   // The thread's alone.
   uint32_t calls;
@@ -68,12 +71,21 @@ struct alignas(64) ThreadTracks {
     Relaxed<int64_t>& held = live_by_tag[static_cast<size_t>(tag)];
     held = held + bytes;
   }
-  int64_t untold() const { return live - told_live; }
+  // `room`: by which live bytes may rise before they pass the peak.
+  void set_bounds(int64_t much_changed, int64_t room) {
+    much = much_changed;
+    much_more = told_live + much_changed;
+    much_less = told_live - much_changed;
+    above_peak = told_live + room;
+  }
+  bool has_risen() const { return live > much_more; }
+  bool may_pass_peak() const { return live > above_peak; }
   // Whether a free of so many bytes is news. One block that goes is none, up to a sixteenth of all (`much` is
   // a 256th): in most programs the next one takes its place.
   bool has_sunk(uint64_t bytes) const {
-    const int64_t one_block = std::min<int64_t>(static_cast<int64_t>(bytes), 16 * much);
-    return untold() < -(much + one_block);
+    if (live >= much_less) [[likely]]
+      return false;
+    return live < much_less - std::min<int64_t>(static_cast<int64_t>(bytes), 16 * much);
   }
 };
 

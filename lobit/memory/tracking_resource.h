@@ -61,7 +61,7 @@ struct LeakScan {
 
 struct TrackingOptions {
   TrackingLevel level = TrackingLevel::kStandard;
-  uint64_t sample_bytes = uint64_t{4} << 20;  // on average, between two blocks with a record at kStandard
+  uint64_t sample_bytes = uint64_t{8} << 20;  // on average, between two blocks with a record at kStandard
   StackCapture stacks = StackCapture::kRecorded;
   // Intervals, at most, and as many moments and one more; they grow longer as time goes by. 0: no timeline;
   // at least 2, at most 65536.
