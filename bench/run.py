@@ -16,11 +16,11 @@ BENCHES = {"kernels": kernels, "files": files, "allocators": allocators, "trace"
 
 
 def parse():
-    listing = "\n".join(f"  {name:10}{bench.__doc__.splitlines()[0]}" for name, bench in BENCHES.items())
+    listing = "\n".join(f"  {name:12}{bench.__doc__.splitlines()[0]}" for name, bench in BENCHES.items())
     parser = argparse.ArgumentParser(
         prog="script/bench", formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"Measures lobit against its peers and the machine's limits.\n\nbenchmarks:\n{listing}\n"
-                    "  all       every one of them")
+                    "  all         every one of them")
     parser.add_argument("name", choices=[*BENCHES, "all"], metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, a smaller model, fewer requests")
     parser.add_argument("--json", metavar="FILE", help="write {machine, commit, rows}")

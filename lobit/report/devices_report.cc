@@ -114,18 +114,20 @@ Json figures_json(const DeviceFigures& figures) {
 }  // namespace
 
 std::string to_text(const DevicesReport& report, const TextOptions& options) {
-  Table table({{"device"}, {"available"}, {"what it is, or why not", Align::kLeft, kNameWidth}});
+  Table table({{"device"}, {"available"}, {"what it is", Align::kLeft, kNameWidth}});
   for (const ReportedDevice& device : report.devices) {
     const bool selected = device.device == report.selected;
     table.add_row({text_cell(device.device),
                    text_cell(!device.figures ? "no"
                              : selected      ? "yes, selected"
                                              : "yes"),
-                   text_cell(device.figures ? device.figures->name : device.reason)});
+                   text_cell(device.figures ? device.figures->name : "")});
   }
   std::string out = table.to_text(options.width);
   for (const ReportedDevice& device : report.devices) {
-    if (device.figures) out += figures_text(device.device, *device.figures);
+    out += device.figures
+               ? figures_text(device.device, *device.figures)
+               : fmt::format("\n{}\n{}", printable(device.device), line("why not", printable(device.reason)));
   }
   return out;
 }

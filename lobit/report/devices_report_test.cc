@@ -36,10 +36,10 @@ DevicesReport two_devices() {
 
 TEST(DevicesReport, TellsWhatThereIsAndWhyNot) {
   EXPECT_EQ(to_text(two_devices()),
-            "device  available      what it is, or why not\n"
-            "────────────────────────────────────────────────────────────────\n"
+            "device  available      what it is\n"
+            "─────────────────────────────────\n"
             "cpu     yes, selected  Some CPU\n"
-            "cuda    no             device cuda:0: expected option LOBIT_CUDA\n"
+            "cuda    no\n"
             "\n"
             "cpu\n"
             "  cores        8 cores, 16 threads usable\n"
@@ -49,7 +49,10 @@ TEST(DevicesReport, TellsWhatThereIsAndWhyNot) {
             "  memory       64 GiB, 48 GiB available, shared with the host\n"
             "  limits       cgroup 56 GiB, RLIMIT_DATA none, RLIMIT_AS none\n"
             "  bandwidth    1 thread: read 12.5 GB/s, copy 8.00 GB/s; 16 threads: read 40.0 GB/s, copy 22.2 "
-            "GB/s\n");
+            "GB/s\n"
+            "\n"
+            "cuda\n"
+            "  why not      device cuda:0: expected option LOBIT_CUDA\n");
 }
 
 TEST(DevicesReport, LeavesOutWhatIsNotKnown) {

@@ -57,7 +57,8 @@ class Devices(CliTest):
             self.assertFalse(device["available"])
             self.assertIn(option, device["reason"])
             self.assertNotIn("capabilities", device)
-            self.assertRegex(out, rf"(?m)^{kind} +no ")
+            self.assertRegex(out, rf"(?m)^{kind} +no$")
+            self.assertIn(option, out)
         self.assertEqual(report["selected"], "cpu")
         self.assertRegex(out, r"(?m)^cpu +yes, selected")
 
