@@ -16,9 +16,9 @@ class MemoryHolders {
   // The place of this pair, which is made when it is asked for first: below size().
   uint32_t place(uint32_t tag, uint32_t stack);
 
-  void allocated(uint32_t place, uint64_t bytes) {
+  void allocated(uint32_t place, uint64_t bytes, uint64_t blocks = 1) {
     holders_[place].bytes += bytes;
-    ++holders_[place].blocks;
+    holders_[place].blocks += blocks;
   }
   void freed(uint32_t place, uint64_t bytes) {
     holders_[place].bytes -= bytes;

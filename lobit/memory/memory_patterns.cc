@@ -86,6 +86,22 @@ std::vector<MemoryPattern> ShortLivedLarge::patterns(const MemoryHolders& holder
   return weightiest(std::move(found));
 }
 
+std::vector<MemoryPattern> short_lived_patterns(std::span<const uint64_t> large_lifetimes,
+                                                uint64_t duration_ns) {
+  MemoryPattern pattern{.kind = MemoryPatternKind::kShortLivedLarge, .bytes = ShortLivedLarge::kLargeBytes};
+  uint64_t most_ns = 0;
+  for (size_t i = 0; i < large_lifetimes.size() && i < 64 && uint64_t{1} << i <= duration_ns / 100; ++i) {
+    if (large_lifetimes[i] == 0) continue;
+    pattern.blocks += large_lifetimes[i];
+    most_ns = uint64_t{1} << i;
+  }
+  if (pattern.blocks < ShortLivedLarge::kOften) return {};
+  pattern.text = fmt::format("{} blocks of {} or more lived for at most {}, less than 1 % of the run",
+                             pattern.blocks, format_bytes(pattern.bytes), format_ns(most_ns));
+  pattern.advice = "Keep buffers for them and use those each time";
+  return {std::move(pattern)};
+}
+
 void Growth::end_part(State& state) {
   if (state.least > state.least_before) ++state.rises;
   state.fell |= state.least < state.least_before;
@@ -125,6 +141,26 @@ std::vector<MemoryPattern> Growth::patterns(const MemoryHolders& holders, uint64
     found.push_back({static_cast<double>(grown), std::move(pattern)});
   }
   return weightiest(std::move(found));
+}
+
+std::vector<MemoryPattern> growth_patterns(const MemoryProfile& profile) {
+  const std::vector<MemoryMoment>& timeline = profile.timeline;
+  // Each moment is the highest of its interval: too few of them say nothing of what was held at least.
+  if (timeline.size() < 4 * Growth::kParts) return {};
+  std::vector<uint64_t> blocks(timeline.back().bytes_by_tag.size());
+  for (const MemoryHolder& holder : profile.at_end) blocks[holder.tag] += holder.blocks;
+  Growth growth(profile.duration_ns);
+  std::vector<uint64_t> held(blocks.size());
+  for (const MemoryMoment& moment : timeline) {
+    for (uint32_t tag = 0; tag < held.size(); ++tag) {
+      const uint64_t now = moment.bytes_by_tag[tag];
+      if (now != held[tag]) growth.changed(tag, moment.time_ns, held[tag], now);
+      held[tag] = now;
+    }
+  }
+  MemoryHolders tags;
+  for (uint32_t tag = 0; tag < held.size(); ++tag) tags.allocated(tags.place(tag, 0), held[tag], blocks[tag]);
+  return growth.patterns(tags, profile.peak.live_bytes);
 }
 
 void Regrowth::allocated(uint32_t slot, const TracedBlock& block) {

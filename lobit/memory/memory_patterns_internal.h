@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,11 @@ class ShortLivedLarge {
   std::vector<State> states_;  // by holder
 };
 
+// The same where lifetimes are known by their doublings alone (doubling_of()), of blocks of every holder
+// together.
+std::vector<MemoryPattern> short_lived_patterns(std::span<const uint64_t> large_lifetimes,
+                                                uint64_t duration_ns);
+
 // kGrowth: the run is cut into kParts of equal length. What a holder never falls below in each part must
 // never fall from part to part and rise in kRises of them, up to 1 % of the peak at least.
 class Growth {
@@ -72,6 +78,9 @@ class Growth {
   uint64_t part_ns_;
   std::vector<State> states_;  // by holder
 };
+
+// The same of what tags hold in a profile's timeline, whose last moment is the profile's end.
+std::vector<MemoryPattern> growth_patterns(const MemoryProfile& profile);
 
 // kRegrowth: a block is allocated, and then a shorter one of at least half its size is freed, which came
 // before: the new one replaced it. Blocks that replaced kChain others and more, one after the other, count.

@@ -1,4 +1,5 @@
 // Each kind of pattern in a trace that was made up to show it, and in one that nearly does.
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -122,6 +123,56 @@ TEST(MemoryPatterns, Growth) {
       found[0].text,
       "What is held rose to 11.7 KiB in 13 blocks, in 12 of 16 parts of the run, and never fell between "
       "them");
+}
+
+// A timeline of 64 intervals in which tag 1 holds what `held` says of the interval, in 7 blocks at the end.
+MemoryProfile timeline_of(uint64_t (*held)(uint64_t interval)) {
+  MemoryProfile profile;
+  profile.duration_ns = 6400;
+  for (uint64_t i = 0; i < 65; ++i) {
+    const uint64_t bytes = held(i);
+    profile.timeline.push_back(
+        {.time_ns = 100 * i, .live_bytes = 5000 + bytes, .bytes_by_tag = {5000, bytes}});
+    profile.peak.live_bytes = std::max(profile.peak.live_bytes, 5000 + bytes);
+  }
+  profile.at_end = {{.tag = 1, .stack = 1, .bytes = held(64), .blocks = 4},
+                    {.tag = 1, .stack = 2, .blocks = 3},
+                    {.tag = 0, .bytes = 5000, .blocks = 1}};
+  return profile;
+}
+
+TEST(MemoryPatterns, GrowthOfATimeline) {
+  const auto found = detail::growth_patterns(timeline_of([](uint64_t i) { return 1000 + 100 * i; }));
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].kind, MemoryPatternKind::kGrowth);
+  EXPECT_EQ(found[0].tag, 1u);
+  EXPECT_EQ(found[0].blocks, 7u);
+  // What it held all through the last of 16 parts, which began with interval 60.
+  EXPECT_GE(found[0].bytes, 1000u + 100 * 59);
+  EXPECT_LE(found[0].bytes, 1000u + 100 * 61);
+}
+
+TEST(MemoryPatterns, NoGrowthOfATimelineThatSwaysOrIsShort) {
+  EXPECT_TRUE(detail::growth_patterns(timeline_of([](uint64_t i) { return 1000 * (i % 8); })).empty());
+  EXPECT_TRUE(detail::growth_patterns(timeline_of([](uint64_t) { return uint64_t{1000}; })).empty());
+  MemoryProfile few = timeline_of([](uint64_t i) { return 1000 + 100 * i; });
+  few.timeline.erase(few.timeline.begin(), few.timeline.begin() + 32);
+  EXPECT_TRUE(detail::growth_patterns(few).empty());
+}
+
+TEST(MemoryPatterns, ShortLivedLargeFromDoublings) {
+  std::array<uint64_t, 65> lifetimes{};
+  lifetimes[3] = 20;
+  lifetimes[10] = 12;  // up to 1024 ns
+  lifetimes[11] = 1000;
+  const auto found = detail::short_lived_patterns(lifetimes, 102'400);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].blocks, 32u);
+  EXPECT_EQ(found[0].text, "32 blocks of 1 MiB or more lived for at most 1.0 us, less than 1 % of the run");
+  EXPECT_TRUE(detail::short_lived_patterns(lifetimes, 102'399).empty());
+  EXPECT_TRUE(detail::short_lived_patterns(lifetimes, 0).empty());
+  lifetimes.fill(1);
+  EXPECT_EQ(detail::short_lived_patterns(lifetimes, UINT64_MAX)[0].blocks, 58u);
 }
 
 TEST(MemoryPatterns, NoGrowthWhenItRestsOrFalls) {

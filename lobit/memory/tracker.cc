@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "lobit/memory/memory_patterns_internal.h"
 #include "lobit/memory/thread_number.h"
 #include "lobit/memory/tracker_internal.h"
 
@@ -171,20 +172,6 @@ void Tracker::retire(ThreadTracks* tracks) {
 
 // ---- Calls above kBasic, and those that are out of the ordinary.
 
-Result<void*> Tracker::allocate_other(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
-                                      uintptr_t caller) {
-  ThreadTracks* const tracks = local();
-  if (tracks == nullptr) return allocate_first(level, bytes, alignment, stream, caller);
-  return allocate_known(level, *tracks, bytes, alignment, stream, caller);
-}
-
-Status Tracker::deallocate_other(TrackingLevel level, void* pointer, size_t bytes, size_t alignment,
-                                 Stream stream) {
-  ThreadTracks* const tracks = local();
-  if (tracks == nullptr) return deallocate_first(level, pointer, bytes, alignment, stream);
-  return deallocate_known(level, *tracks, pointer, bytes, alignment, stream);
-}
-
 Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes,
                                       size_t alignment, Stream stream, uintptr_t caller) {
   const bool is_timed = level >= TrackingLevel::kStandard && tracks.calls++ % kTimedCalls == 0;
@@ -193,7 +180,8 @@ Result<void*> Tracker::allocate_known(TrackingLevel level, ThreadTracks& tracks,
   if (is_timed) allocate_latency_.add(now_ns() - start);
   if (!block) [[unlikely]] {
     tracks.count(kRefusedAllocations);
-    return fail(with_holders(level, std::move(block).error()));
+    block = fail(with_holders(level, std::move(block).error()));
+    return block;  // as below, so that it is made where the caller wants it
   }
   tracks.allocated(bytes);
   if (level >= TrackingLevel::kStandard) tracks.count(kSizes + doubling_of(bytes));
@@ -290,6 +278,7 @@ void Tracker::end_record(TrackingLevel level, ThreadTracks& tracks, const BlockR
   const uint64_t now = now_ns();
   const uint64_t lifetime = now - std::min(record.time_ns, now);
   tracks.count(kLifetimes + doubling_of(lifetime));
+  if (record.bytes >= ShortLivedLarge::kLargeBytes) tracks.count(kLargeLifetimes + doubling_of(lifetime));
   tracks.count(kLifetimeNs, lifetime);
 }
 

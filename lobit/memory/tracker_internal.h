@@ -79,15 +79,20 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   Result<void*> allocate(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
                          uintptr_t caller = 0) {
     ThreadTracks* const tracks = local();
-    if (level >= TrackingLevel::kStandard || tracks == nullptr) [[unlikely]]
-      return allocate_other(level, bytes, alignment, stream, caller);
+    if (tracks == nullptr) [[unlikely]]
+      return allocate_first(level, bytes, alignment, stream, caller);
+    if (level >= TrackingLevel::kStandard)
+      return allocate_known(level, *tracks, bytes, alignment, stream, caller);
     return allocate_counted(level, *tracks, bytes, alignment, stream);
   }
   Status deallocate(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream) {
     ThreadTracks* const tracks = local();
-    if (level >= TrackingLevel::kStandard || tracks == nullptr || tracks->may_pass_peak() ||
-        has_records_.load(std::memory_order_relaxed)) [[unlikely]]
-      return deallocate_other(level, pointer, bytes, alignment, stream);
+    if (tracks == nullptr) [[unlikely]]
+      return deallocate_first(level, pointer, bytes, alignment, stream);
+    if (level >= TrackingLevel::kStandard || tracks->may_pass_peak() ||
+        has_records_.load(std::memory_order_relaxed)) {
+      return deallocate_known(level, *tracks, pointer, bytes, alignment, stream);
+    }
     return deallocate_counted(level, *tracks, pointer, bytes, alignment, stream);
   }
 
@@ -163,9 +168,6 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
     return freed;
   }
 
-  Result<void*> allocate_other(TrackingLevel level, size_t bytes, size_t alignment, Stream stream,
-                               uintptr_t caller);
-  Status deallocate_other(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream);
   Result<void*> allocate_known(TrackingLevel level, ThreadTracks& tracks, size_t bytes, size_t alignment,
                                Stream stream, uintptr_t caller);
   Status deallocate_known(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
@@ -175,7 +177,9 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   Status deallocate_first(TrackingLevel level, void* pointer, size_t bytes, size_t alignment, Stream stream);
 
   bool wants_record(TrackingLevel level, ThreadTracks& tracks, size_t bytes) const;
-  void add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes, uintptr_t caller);
+  // Out of line: most calls at kStandard make no record.
+  [[gnu::noinline]] void add_record(TrackingLevel level, ThreadTracks& tracks, void* pointer, size_t bytes,
+                                    uintptr_t caller);
   void restore(ThreadTracks& tracks, const BlockRecord& record);
   void end_record(TrackingLevel level, ThreadTracks& tracks, const BlockRecord& record) const;
   // How many blocks the record stands for, and their bytes.
@@ -203,6 +207,7 @@ class Tracker final : private ThreadStates<ThreadTracks>, private MaintenanceTas
   static std::vector<MemoryHolder> holders_of(const std::vector<Holding>& found, StackNumbers& stacks);
   void add_counts(MemoryProfile& profile, const TrackingStatistics& statistics) const;
   std::vector<Holding> add_times(MemoryProfile& profile);
+  static void add_patterns(MemoryProfile& profile);
   int64_t live_blocks(const Counts& counts) const;
   uint64_t own_bytes();
   uint64_t now_ns() const { return clock_.nanoseconds() - start_ns_; }

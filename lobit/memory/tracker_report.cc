@@ -4,12 +4,15 @@
 #include <map>
 #include <new>
 #include <numeric>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "lobit/base/call_stack.h"
 #include "lobit/memory/hybrid_memory_pool.h"
+#include "lobit/memory/memory_patterns_internal.h"
 #include "lobit/memory/tracker_internal.h"
 
 namespace lobit::detail {
@@ -241,7 +244,8 @@ std::vector<Tracker::Holding> Tracker::add_times(MemoryProfile& profile) {
   const std::lock_guard lock(mutex_);
   const Counts counts = sum();
   profile.duration_ns = now_ns() - begin_ns_;
-  const uint64_t ended = std::accumulate(counts.begin() + kLifetimes, counts.end(), uint64_t{0});
+  const uint64_t ended =
+      std::accumulate(counts.begin() + kLifetimes, counts.begin() + kLargeLifetimes, uint64_t{0});
   if (ended > 0) {
     profile.mean_lifetime_ns = static_cast<double>(counts[kLifetimeNs]) / static_cast<double>(ended);
   }
@@ -259,7 +263,27 @@ std::vector<Tracker::Holding> Tracker::add_times(MemoryProfile& profile) {
                                 .committed = committed_.load(std::memory_order_relaxed),
                                 .bytes_by_tag = {now.begin(), now.end()}});
   }
+  profile.patterns =
+      short_lived_patterns(std::span(counts).subspan(kLargeLifetimes, kDoublings), profile.duration_ns);
   return at_peak_;
+}
+
+// What there is to act on; of repeating sizes, regrowth and small blocks only a trace tells.
+void Tracker::add_patterns(MemoryProfile& profile) {
+  const auto add = [&profile](std::vector<MemoryPattern> found) {
+    for (MemoryPattern& pattern : found) profile.patterns.push_back(std::move(pattern));
+  };
+  add(growth_patterns(profile));
+  const auto moment = [&](uint64_t committed, uint64_t live,
+                          uint64_t blocks) -> std::optional<CommittedMoment> {
+    if (committed == 0) return std::nullopt;
+    return CommittedMoment{committed, live, blocks};
+  };
+  uint64_t blocks_at_peak = 0;
+  for (const MemoryHolder& holder : profile.at_peak) blocks_at_peak += holder.blocks;
+  const uint64_t committed_now = profile.fragmentation ? profile.fragmentation->committed : 0;
+  add(fragmentation_patterns(moment(profile.peak.committed, profile.peak.live_bytes, blocks_at_peak),
+                             moment(committed_now, profile.live_bytes, profile.live_blocks)));
 }
 
 MemoryProfile Tracker::profile() {
@@ -281,6 +305,7 @@ MemoryProfile Tracker::profile() {
   if (const auto* const pool = pool_below(upstream_); pool != nullptr && pool->options().limit != kNoLimit) {
     result.limit = pool->options().limit;
   }
+  add_patterns(result);
   result.stacks = stacks.traces();
   // Last: the tags that there are by now have all that was found.
   result.tags = tag_names();

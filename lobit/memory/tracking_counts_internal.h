@@ -23,7 +23,9 @@ enum TrackCount : size_t {
   kLifetimeNs,  // of all blocks in kLifetimes
   kSizes,       // one for each doubling
   kLifetimes = kSizes + kDoublings,
-  kTrackCounts = kLifetimes + kDoublings,
+  kLargeLifetimes =
+      kLifetimes + kDoublings,  // of blocks that are ShortLivedLarge::kLargeBytes long or longer
+  kTrackCounts = kLargeLifetimes + kDoublings,
 };
 
 // A thread's, and after its end that of the next thread.

@@ -127,7 +127,9 @@ class LOBIT_API TrackingResource final : public ResourceWrapper {
   TrackingStatistics statistics() const;
   // Blocks with a record that are at least so old.
   LeakReport leaks(std::chrono::nanoseconds age = {}) const;
-  // Finds out files and lines, which takes some milliseconds at least.
+  // Finds out files and lines, which takes some milliseconds at least. Its patterns are growth by tag and
+  // what is committed and not live, and at kDetailed large blocks that are short-lived; a trace tells of
+  // others.
   MemoryProfile profile() const;
 
  private:

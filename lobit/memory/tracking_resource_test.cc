@@ -565,6 +565,24 @@ TEST(TrackingResource, AProfileAddsUp) {
   ASSERT_THAT(tracked->deallocate(c, 1 * kMiB), is_ok());
 }
 
+TEST(TrackingResource, AProfileNamesWhatCanBeActedOn) {
+  const auto pool = HybridMemoryPool::create({.idle_trim = std::chrono::milliseconds::zero()}).value();
+  const auto tracked = track(*pool, {.level = TrackingLevel::kDetailed});
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_THAT(tracked->deallocate(take(*tracked, 2 << 20), 2 << 20), is_ok());
+  }
+  void* const small = take(*tracked, 100);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const MemoryProfile profile = tracked->profile();
+  const auto has = [&](MemoryPatternKind kind) {
+    return std::ranges::any_of(profile.patterns, [&](const MemoryPattern& p) { return p.kind == kind; });
+  };
+  EXPECT_TRUE(has(MemoryPatternKind::kShortLivedLarge));
+  EXPECT_TRUE(has(MemoryPatternKind::kFragmentation)) << "the last 2 MiB block's pages are committed";
+  EXPECT_FALSE(has(MemoryPatternKind::kGrowth));
+  ASSERT_THAT(tracked->deallocate(small, 100), is_ok());
+}
+
 TEST(TrackingResource, TheTimelineIsAsLongAsItIsAsked) {
   SystemResource system;
   for (const uint32_t points : {0u, 4u, 64u}) {
