@@ -87,7 +87,8 @@ void measure_planar(Encoding encoding, const float* values, size_t count, Planar
       extent.sums[extent.count++ % PlanarExtent::kSums] += std::fabs(static_cast<double>(value));
       continue;
     }
-    const auto bits = std::bit_cast<uint32_t>(value);
+    const auto pattern = std::bit_cast<uint32_t>(value);
+    const uint32_t bits = encoding == Encoding::kQ4_0 ? pattern : pattern & kMagnitude;
     if ((bits & kMagnitude) > (extent.peak & kMagnitude)) extent.peak = bits;
     ++extent.count;
   }

@@ -20,7 +20,8 @@ struct PlanarExtent {
   static constexpr size_t kSums = 16;
 
   uint64_t count = 0;
-  uint32_t peak = 0;                    // bits of the first value of largest magnitude (NaN > Inf > numbers)
+  uint32_t peak =
+      0;  // bits of the first value of largest magnitude (NaN > Inf > numbers); of I4 with its sign
   std::array<double, kSums> sums = {};  // sums[i % kSums] adds |value i|, in order; of I1 alone
 };
 
@@ -39,7 +40,8 @@ LOBIT_API void measure_planar(Encoding encoding, const float* values, size_t cou
 // Codes are rounded as the block encoding rounds them and clipped to their range. A scale that is not finite
 // gives the codes of zeros and counts 1 as unrepresentable. So does a scale without a finite reciprocal,
 // which counts 1 as flushed when a value is not 0 (not for I1, whose codes are signs). Of a group encoded in
-// several calls the caller counts one. A NaN beside a finite scale gets a code that is not defined.
+// several calls the caller counts one. A NaN or an
+// Inf beside a finite scale gets a code that is not defined.
 LOBIT_API EncodeCounts encode_planar(Encoding encoding, const float* values, std::byte* codes, size_t count,
                                      float scale);
 
