@@ -67,9 +67,10 @@ TEST(TensorThreads, CopyReadWriteAndReferToOneBlock) {
   EXPECT_EQ(memory.usage().allocations, memory.usage().deallocations);
 }
 
-// Half of the threads drop their shares after writing; who is left alone writes in place. The others ask for
+// The writers drop their shares; who is left alone with the block writes in place. The last thread asks for
 // shares as long as there are any.
 TEST(TensorThreads, AShareIsNeverHandedOutOfABlockThatIsWrittenTo) {
+  constexpr int kWriters = kThreads - 1;
   SystemResource memory;
   std::atomic<int> wrong = 0;
   for (int round = 0; round < 100; ++round) {
@@ -77,25 +78,28 @@ TEST(TensorThreads, AShareIsNeverHandedOutOfABlockThatIsWrittenTo) {
     std::vector<WeakTensor> weak(kThreads);
     tensors[0] = *Tensor::zeros(shape_of({kElements}), DType::kF32, memory);
     for (int t = 0; t < kThreads; ++t) {
-      if (t > 0 && t < kThreads / 2) tensors[static_cast<size_t>(t)] = tensors[0];
+      if (t > 0 && t < kWriters) tensors[static_cast<size_t>(t)] = tensors[0];
       weak[static_cast<size_t>(t)] = WeakTensor(tensors[0]);
     }
-    std::atomic<int> writers = kThreads / 2;
+    std::atomic<int> writers = kWriters;
     on_threads([&](int thread) {
       Tensor& own = tensors[static_cast<size_t>(thread)];
       const WeakTensor& reference = weak[static_cast<size_t>(thread)];
       const auto mine = static_cast<float>(thread + 1);
-      if (thread < kThreads / 2) {
-        write_all(own, mine);
+      if (thread < kWriters) {
+        for (int write = 0; write < 20; ++write) {
+          write_all(own, mine);
+          std::this_thread::yield();
+        }
         wrong += !all_are(own, mine);
         own = Tensor();
         --writers;
       } else {
-        // They keep the block alive for each other, so that the writers decide when it ends.
         while (writers > 0) {
           const std::optional<Tensor> found = reference.lock();
           if (!found) break;
           wrong += !all_are(*found, 0.0f);
+          std::this_thread::yield();
         }
       }
     });
