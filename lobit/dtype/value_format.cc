@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "lobit/base/check.h"
 #include "lobit/base/checked.h"
 
 namespace lobit {
@@ -102,7 +103,9 @@ uint64_t group_elements(ScaleGroup scales, uint64_t columns, uint64_t elements) 
 uint32_t border_elements(ValueFormat format) {
   if (!format.is_planar()) return traits(format.encoding).block_elements;
   const uint32_t group = kGroupElements[static_cast<size_t>(format.scales)];
-  return group != 0 ? group : 8 / planar_bits(format.encoding);
+  const uint32_t bits = planar_bits(format.encoding);
+  LOBIT_CHECK(bits != 0);
+  return group != 0 ? group : 8 / bits;
 }
 
 uint32_t block_scale_bytes(Encoding encoding) {

@@ -206,8 +206,11 @@ ContentKey Tensor::content_key() const {
   return {storage_.serial(), storage_.version(), offset_, layout};
 }
 
+// These checks come before every access. Their success is a variable because `return {}` would clear the room
+// for an error first.
 Status Tensor::check_host(const char* what) const {
-  if (device().kind == DeviceKind::kCpu) return {};
+  Status valid;
+  if (device().kind == DeviceKind::kCpu) return valid;
   return fail(
       ErrorCode::kInvalidArgument,
       fmt::format("{}: tensor '{}' {}: expected one on the cpu (to_device() copies it there), found it "
@@ -217,8 +220,8 @@ Status Tensor::check_host(const char* what) const {
 }
 
 Status Tensor::check_in_one_piece(const char* what) const {
-  LOBIT_RETURN_IF_ERROR(check_host(what));
-  if (is_contiguous()) return {};
+  Status valid = check_host(what);
+  if (!valid || is_contiguous()) return valid;
   return fail(
       ErrorCode::kInvalidArgument,
       fmt::format("{}: tensor '{}' {}: expected bytes in one piece (contiguous() makes them), found a "
@@ -266,8 +269,8 @@ namespace {
 
 Status check_number(const NumberRow& row, const Tensor& tensor) {
   const ValueFormat format = tensor.format();
-  const bool known = !format.is_planar() && std::ranges::count(row.encodings, format.encoding) > 0;
-  if (known) return {};
+  Status valid;
+  if (!format.is_planar() && std::ranges::count(row.encodings, format.encoding) > 0) return valid;
   return fail(
       ErrorCode::kInvalidArgument,
       fmt::format("values: tensor '{}' {}: expected {} for {}, found {}", tensor.name(),

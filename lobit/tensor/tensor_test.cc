@@ -307,7 +307,7 @@ TEST(Tensor, CopiesAndMovesWithoutTheHeap) {
   Tensor moved = std::move(tensor);
   EXPECT_EQ(peak.bytes(), 0u);
   EXPECT_EQ(moved.name(), copy.name());
-  EXPECT_EQ(tensor.elements(), 0u);  // NOLINT(bugprone-use-after-move): it is Tensor()
+  EXPECT_EQ(tensor.elements(), 0u);  // NOLINT(*-use-after-move,*.Move): it is Tensor()
   moved.set_name("b");
   EXPECT_THAT(copy.tags(), ElementsAre("weights"));
   EXPECT_THAT(moved.tags(), ElementsAre("weights"));
