@@ -15,6 +15,12 @@ constexpr std::array<uint32_t, 7> kGroupElements{0, 0, 0, 32, 64, 128, 256};
 
 constexpr uint64_t kMaxBytes = INT64_MAX;
 
+// Whether both are values of their enumerations.
+bool is_known(ValueFormat format) {
+  return static_cast<size_t>(format.encoding) < kEncodingCount &&
+         static_cast<size_t>(format.scales) < kGroupElements.size();
+}
+
 std::optional<FormatLayout> block_layout(Encoding encoding, uint64_t rows, uint64_t columns) {
   if (rows == 0 || columns == 0) return FormatLayout{};
   const std::optional<uint64_t> row_bytes = encoded_bytes(encoding, columns);
@@ -64,6 +70,7 @@ std::optional<FormatLayout> planar_layout(ValueFormat format, uint64_t rows, uin
 }  // namespace
 
 std::string to_string(ValueFormat format) {
+  if (!is_known(format)) return "no format";
   if (!format.is_planar()) return std::string(encoding_name(format.encoding));
   const std::optional<DType> dtype = dtype_of(format.encoding);
   std::string text(dtype ? dtype_name(*dtype) : encoding_name(format.encoding));
@@ -89,9 +96,7 @@ uint32_t planar_bits(Encoding encoding) {
 }
 
 bool is_valid(ValueFormat format) {
-  if (static_cast<size_t>(format.encoding) >= kEncodingCount) return false;
-  if (static_cast<size_t>(format.scales) >= kGroupElements.size()) return false;
-  return !format.is_planar() || planar_bits(format.encoding) != 0;
+  return is_known(format) && (!format.is_planar() || planar_bits(format.encoding) != 0);
 }
 
 uint64_t group_elements(ScaleGroup scales, uint64_t columns, uint64_t elements) {

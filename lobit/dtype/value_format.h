@@ -48,7 +48,7 @@ struct ValueFormat {
   friend bool operator==(const ValueFormat&, const ValueFormat&) = default;
 };
 
-// "q8_0", "f16", "i8 per row", "i4 per 64", "bitnet158 per tensor".
+// "q8_0", "f16", "i8 per row", "i4 per 64", "bitnet158 per tensor"; "no format" for numbers that are none.
 LOBIT_API std::string to_string(ValueFormat format);
 
 // Bits of a planar code; 0 for encodings that have no planar form.

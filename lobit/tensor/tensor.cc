@@ -63,10 +63,9 @@ Shape no_values() {
 Result<FormatLayout> checked_layout(ValueFormat format, const Shape& shape) {
   if (const auto layout = format_layout(format, shape.rows(), shape.row_elements())) return *layout;
   if (!is_valid(format)) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("tensor {}: expected planar scales for i8, i4, i2, i1 or bitnet158 alone, found {}",
-                    shape.to_string(), lobit::to_string(format)));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("tensor {}: expected a format that exists (only i8, "
+                                                         "i4, i2, i1 and bitnet158 are planar), found {}",
+                                                         shape.to_string(), lobit::to_string(format)));
   }
   const uint32_t block = border_elements(format);
   if (!format.is_planar() && shape.row_elements() % block != 0) {

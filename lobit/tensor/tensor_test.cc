@@ -159,6 +159,8 @@ TEST(Tensor, RefusesWhatCannotBe) {
   SystemResource memory;
   const auto refused = fails_with(ErrorCode::kInvalidArgument);
   EXPECT_THAT(Tensor::empty(shape_of({2, 33}), kQ8_0, memory), refused);
+  EXPECT_THAT(Tensor::empty(shape_of({2}), static_cast<Encoding>(200), memory), refused);
+  EXPECT_THAT(Tensor::zeros(shape_of({2}), ValueFormat{kQ8_0, static_cast<ScaleGroup>(99)}, memory), refused);
   EXPECT_THAT(Tensor::empty(shape_of({2}), ValueFormat{kTQ1_0, ScaleGroup::kRow}, memory), refused);
   EXPECT_THAT(Tensor::empty(shape_of({int64_t{1} << 62}), kF32, memory), refused);
   EXPECT_THAT(Tensor::zeros(shape_of({int64_t{1} << 62, 1}), ValueFormat{kQ8_0, ScaleGroup::kRow}, memory),
