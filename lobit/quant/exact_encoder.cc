@@ -95,7 +95,7 @@ double best_scale(const Group<N>& x, double known) {
     std::array<uint32_t, N> workspace;
     return exact_ternary_scale(x, workspace);
   } else {
-    std::array<uint64_t, most_steps(N, kRange)> workspace;
+    std::array<uint64_t, workspace_size(N, kRange)> workspace;
     InverseWindow window = inverses_below(known, x, kRange);
     if constexpr (kTo == Encoding::kQ8_0) {
       float peak = 0;

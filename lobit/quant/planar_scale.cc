@@ -114,7 +114,7 @@ float sorted_scale(std::span<const float> group, CodeRange range, float scale) {
     std::vector<uint32_t> workspace(group.size());
     return static_cast<float>(exact_ternary_scale(group, workspace));
   }
-  std::vector<uint64_t> workspace(most_steps(group.size(), range));
+  std::vector<uint64_t> workspace(workspace_size(group.size(), range));
   const double inverse = 1 / std::fabs(double{scale});
   return static_cast<float>(exact_scale(group, range, {inverse / 2, inverse * 2}, workspace));
 }

@@ -127,7 +127,7 @@ TEST(ExactQuantizer, FindsTheBestOfAllF16Scales) {
 }
 
 TEST(ExactScale, IsTheBestOfADenseScanWithoutRounding) {
-  std::vector<uint64_t> workspace(most_steps(12, {-8, 7}));
+  std::vector<uint64_t> workspace(workspace_size(12, {-8, 7}));
   for (uint32_t seed = 0; seed < 50; ++seed) {
     const Floats x = kernels::draw(kernels::normal, 12, seed);
     const double d = exact_scale(x, {-8, 7}, {0, INFINITY}, workspace);
@@ -148,7 +148,7 @@ TEST(ExactScale, IsTheBestOfADenseScanWithoutRounding) {
 
 TEST(ExactScale, OfZerosIsZero) {
   const Floats zeros(8);
-  std::vector<uint64_t> workspace(most_steps(8, {-1, 2}));
+  std::vector<uint64_t> workspace(workspace_size(8, {-1, 2}));
   std::vector<uint32_t> magnitudes(8);
   EXPECT_EQ(exact_scale(zeros, {-1, 2}, {0, INFINITY}, workspace), 0.0);
   EXPECT_EQ(exact_ternary_scale(zeros, magnitudes), 0.0);

@@ -24,9 +24,9 @@ struct InverseWindow {
 // code.
 LOBIT_API InverseWindow inverses_below(double known, std::span<const float> values, CodeRange codes);
 
-// Steps that exact_scale() sorts at most for so many values: the workspace that it needs.
-constexpr size_t most_steps(size_t values, CodeRange codes) {
-  return values * static_cast<size_t>(codes.high > -codes.low ? codes.high : -codes.low);
+// The numbers that exact_scale() needs as workspace for so many values: room for every step, twice.
+constexpr size_t workspace_size(size_t values, CodeRange codes) {
+  return 2 * values * static_cast<size_t>(codes.high > -codes.low ? codes.high : -codes.low);
 }
 
 // The best scale with an inverse in the window, with its sign; 0 for zeros. All values are finite, and at
