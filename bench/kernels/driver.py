@@ -1,4 +1,4 @@
-"""Rate of every codec on one thread, against ggml's row functions and the memory."""
+"""Rate of every codec on one thread, against ggml's row functions and the memory; rate and error of every method."""
 
 import json
 import subprocess

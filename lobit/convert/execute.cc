@@ -126,9 +126,7 @@ class Execution {
   }
 
   bool needs_gamma(size_t planned) const {
-    const Encoding to = plan_.tensors[planned].choice.encoding;
-    return plan_.ternary == TernaryRule::kAbsMean && source_of(planned).encoding != to &&
-           (to == Encoding::kTQ1_0 || to == Encoding::kTQ2_0);
+    return gets_absmean(plan_, plan_.tensors[planned], source_of(planned).encoding);
   }
 
   Status find_gammas() {
@@ -206,7 +204,7 @@ class Execution {
     Recoder recoder(tile);
     const RecodeSpec spec{source.encoding, planned.choice.encoding,
                           gammas_.empty() ? std::nullopt : gammas_[chunk.item],
-                          options_.overflow == OverflowRule::kSaturate};
+                          options_.overflow == OverflowRule::kSaturate, planned.choice.method};
     const RecodeCounts counts = recoder.run(spec, in.data(), out.data(), chunk.count);
     if (counts.encode.unrepresentable > 0) {
       return unrepresentable(source, chunk.first, spec,

@@ -134,6 +134,20 @@ TEST(ConversionReport, IsReadBackFromJson) {
   EXPECT_FALSE(out["tensors"][1].contains("cosine"));   // not measured
 }
 
+TEST(ConversionReport, SaysTheMethods) {
+  ConversionReport report = example::conversion();
+  EXPECT_EQ(to_text(report).find("method"), std::string::npos);
+  for (TensorReport& tensor : report.tensors) tensor.method = "scaled";
+  EXPECT_NE(to_text(report).find("  method       scaled\n"), std::string::npos);
+  report.tensors[0].method = "direct";
+  report.tensors[1].method = "";
+  const std::string methods =
+      "direct: 1 tensor, scaled: " + std::to_string(report.tensors.size() - 2) + " tensors";
+  EXPECT_NE(to_text(report).find(methods), std::string::npos);
+  EXPECT_NE(to_html(report).find(methods), std::string::npos);
+  EXPECT_EQ(json::parse(to_json(report))["tensors"][0]["method"], "direct");
+}
+
 TEST(ConversionReport, WritesJsonWhateverANameIs) {
   ConversionReport report = small_conversion();
   report.tensors[0].name = "\xff\"\n";
