@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -14,9 +13,9 @@
 #include "lobit/convert/absmean.h"
 #include "lobit/convert/budget.h"
 #include "lobit/convert/recode.h"
+#include "lobit/convert/value_errors.h"
 #include "lobit/convert/workers.h"
 #include "lobit/dtype/half.h"
-#include "lobit/kernels/codec.h"
 
 namespace lobit {
 namespace {
@@ -193,7 +192,9 @@ class Execution {
     const uint64_t target_at = planned.offset + bytes_before(to, chunk.first);
     if (source.encoding == to) return output.write_at(target_at, in);
 
-    LOBIT_RETURN_IF_ERROR(check_codes(source, chunk, in));
+    const uint64_t block_elements = traits(source.encoding).block_elements;
+    LOBIT_RETURN_IF_ERROR(check_codes({source.name, chunk.first / block_elements, source.offset},
+                                      source.encoding, in.data(), chunk.count / block_elements));
     const std::span<std::byte> out = buffer.subspan(target_offset(in.size()), target_bytes);
     LOBIT_RETURN_IF_ERROR(recode(chunk, buffer.first(Recoder::kTileBytes), in, out));
     return output.write_at(target_at, out);
@@ -209,8 +210,11 @@ class Execution {
                           options_.overflow == OverflowRule::kSaturate};
     const RecodeCounts counts = recoder.run(spec, in.data(), out.data(), chunk.count);
     if (counts.encode.unrepresentable > 0) {
-      return unrepresentable(source, chunk.first, spec,
-                             recoder.find_unrepresentable(spec, in.data(), chunk.count));
+      const auto offender = recoder.find_unrepresentable(spec, in.data(), chunk.count);
+      LOBIT_CHECK(offender.has_value());
+      return unrepresentable_value(source.name, chunk.first + offender->index, offender->value,
+                                   encoding_name(spec.from), encoding_name(spec.to),
+                                   "--saturate stores the nearest value");
     }
     if (counts.encode.flushed > 0 || counts.saturated > 0) {
       const std::lock_guard lock(counts_mutex_);
@@ -218,33 +222,6 @@ class Execution {
       result_.tensors[chunk.item].saturated += counts.saturated;
     }
     return {};
-  }
-
-  static Status unrepresentable(const TensorEntry& source, uint64_t first, const RecodeSpec& spec,
-                                std::optional<Recoder::Offender> offender) {
-    LOBIT_CHECK(offender.has_value());
-    const uint64_t index = first + offender->index;
-    const std::string_view why = std::isfinite(offender->value) ? "is too large for" : "has no code in";
-    return fail(ErrorCode::kDataLoss,
-                fmt::format("tensor '{}': element {}: {} {} {} (--saturate stores the nearest value)",
-                            source.name, index, offender->value, why, encoding_name(spec.to)),
-                {.index = index,
-                 .from = std::string(encoding_name(spec.from)),
-                 .to = std::string(encoding_name(spec.to))});
-  }
-
-  // Codes that no encoder writes mean a damaged file; better to say so than to convert them.
-  static Status check_codes(const TensorEntry& source, const Chunk& chunk, std::span<const std::byte> in) {
-    const EncodingTraits& t = traits(source.encoding);
-    const size_t blocks = chunk.count / t.block_elements;
-    const size_t bad = kernels::first_invalid_block(source.encoding, in.data(), blocks);
-    if (bad == blocks) return {};
-    const uint64_t block = chunk.first / t.block_elements + bad;
-    const uint64_t offset = source.offset + block * t.block_bytes;
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("tensor '{}': block {} at byte {}: holds a code that {} does not have",
-                            source.name, block, offset, t.name),
-                {.offset = offset, .index = block});
   }
 
   // Writes a companion file under its temporary name, through the first worker's buffer.
