@@ -75,17 +75,6 @@ constexpr bool in_order() {
 }
 static_assert(in_order());
 
-struct DTypeName {
-  std::string_view name;
-  DType dtype;
-};
-// The dtypes whose name is not an encoding's.
-constexpr std::array<DTypeName, 5> kDTypeNames{{{"i8", DType::kI8},
-                                                {"i4", DType::kI4},
-                                                {"i2", DType::kI2},
-                                                {"i1", DType::kI1},
-                                                {"bitnet158", DType::kBitNet158}}};
-
 }  // namespace
 
 const EncodingTraits& traits(Encoding encoding) {
@@ -99,12 +88,10 @@ std::span<const EncodingTraits> all_encodings() {
 }
 
 std::optional<Encoding> parse_encoding(std::string_view name) {
+  if (const std::optional<DType> dtype = parse_dtype(name)) return default_encoding(*dtype);
   std::string lower(name);
   std::ranges::transform(lower, lower.begin(),
                          [](char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
-  for (const DTypeName& d : kDTypeNames) {
-    if (d.name == lower) return default_encoding(d.dtype);
-  }
   for (const EncodingTraits& t : kTable) {
     if (t.name == lower) return t.encoding;
   }
@@ -146,6 +133,14 @@ Encoding default_encoding(DType dtype) {
       return kTQ2_0;
   }
   return kF32;
+}
+
+std::optional<DType> dtype_of(Encoding encoding) {
+  if (encoding == kTQ1_0) return DType::kBitNet158;
+  for (const DType dtype : kAllDTypes) {
+    if (default_encoding(dtype) == encoding) return dtype;
+  }
+  return std::nullopt;
 }
 
 std::optional<uint64_t> encoded_bytes(Encoding encoding, uint64_t elements) {

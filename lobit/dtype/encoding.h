@@ -105,6 +105,10 @@ LOBIT_API std::optional<Encoding> encoding_from_safetensors(std::string_view nam
 // The encoding that a dtype means when nothing else is said.
 LOBIT_API Encoding default_encoding(DType dtype);
 
+// The dtype whose values an encoding holds: the inverse of default_encoding(), and BitNet158 for TQ1_0 too.
+// Nothing for encodings that no dtype stands for.
+LOBIT_API std::optional<DType> dtype_of(Encoding encoding);
+
 // Bytes of `elements` values; nothing when they do not fill whole blocks or the product does not fit.
 LOBIT_API std::optional<uint64_t> encoded_bytes(Encoding encoding, uint64_t elements);
 

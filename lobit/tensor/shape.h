@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 
@@ -21,6 +22,9 @@ class LOBIT_API Shape {
   // kInvalidArgument for a negative extent or a product beyond 2^63-1, kUnsupported for more than 8
   // dimensions.
   static Result<Shape> create(std::span<const int64_t> extents);
+  static Result<Shape> create(std::initializer_list<int64_t> extents) {
+    return create(std::span<const int64_t>(extents.begin(), extents.size()));
+  }
 
   size_t rank() const { return rank_; }
   int64_t operator[](size_t axis) const { return extents_[axis]; }

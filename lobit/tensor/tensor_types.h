@@ -1,0 +1,78 @@
+// Plain values that Tensor gives out. Any thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lobit/base/export.h"
+#include "lobit/device/device.h"
+#include "lobit/dtype/value_format.h"
+#include "lobit/tensor/shape.h"
+
+namespace lobit {
+
+// What is known of a tensor, as it was at one moment.
+struct TensorMetadata {
+  uint64_t id = 0;
+  std::string name;
+  std::vector<std::string> tags;
+  Shape shape;
+  std::vector<int64_t> strides;  // in elements
+  ValueFormat format;
+  std::optional<DType> dtype;
+  Device device;
+  uint64_t bytes = 0;  // Tensor::size_bytes()
+  std::chrono::system_clock::time_point created;
+  // When bytes of the block were last asked for, through any tensor that shares it.
+  std::chrono::system_clock::time_point last_access;
+  size_t owners = 0;  // tensors that share the block, this one included
+};
+
+// Says whether two tensors are sure to have the same values: the same bytes of the same block, not written to
+// in between. Equal keys mean equal values for the life of the process; unequal ones mean nothing.
+struct ContentKey {
+  uint64_t storage = 0;  // number of the block, never used again
+  uint64_t version = 0;  // rises whenever bytes of the block may change
+  uint64_t offset = 0;
+  uint64_t layout = 0;  // shape, strides and format
+
+  friend bool operator==(const ContentKey&, const ContentKey&) = default;
+};
+
+namespace detail {
+
+// What Tensor::values<T>() takes T for.
+enum class NumberKind : uint8_t { kF32, kF64, kBits16, kI8, kI16, kI32, kI64, kU8, kU32, kU64 };
+
+template <typename T>
+inline constexpr NumberKind kNumberKind = T::has_no_number_kind;
+template <>
+inline constexpr NumberKind kNumberKind<float> = NumberKind::kF32;
+template <>
+inline constexpr NumberKind kNumberKind<double> = NumberKind::kF64;
+template <>
+inline constexpr NumberKind kNumberKind<uint16_t> = NumberKind::kBits16;
+template <>
+inline constexpr NumberKind kNumberKind<int8_t> = NumberKind::kI8;
+template <>
+inline constexpr NumberKind kNumberKind<int16_t> = NumberKind::kI16;
+template <>
+inline constexpr NumberKind kNumberKind<int32_t> = NumberKind::kI32;
+template <>
+inline constexpr NumberKind kNumberKind<int64_t> = NumberKind::kI64;
+template <>
+inline constexpr NumberKind kNumberKind<uint8_t> = NumberKind::kU8;
+template <>
+inline constexpr NumberKind kNumberKind<uint32_t> = NumberKind::kU32;
+template <>
+inline constexpr NumberKind kNumberKind<uint64_t> = NumberKind::kU64;
+
+// The shape [0].
+LOBIT_API Shape no_values();
+
+}  // namespace detail
+}  // namespace lobit
