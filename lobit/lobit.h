@@ -20,6 +20,7 @@
 #include "lobit/device/device.h"
 #include "lobit/device/pressure_stall.h"
 #include "lobit/device/stream.h"
+#include "lobit/dtype/block_codes.h"
 #include "lobit/dtype/dtype.h"
 #include "lobit/dtype/encoding.h"
 #include "lobit/dtype/half.h"
