@@ -8,12 +8,11 @@
 
 #include <fmt/format.h>
 
-#include "lobit/base/check.h"
 #include "lobit/base/fp_env.h"
 #include "lobit/convert/absmean.h"
 #include "lobit/convert/budget.h"
+#include "lobit/convert/file_chunk.h"
 #include "lobit/convert/recode.h"
-#include "lobit/convert/value_errors.h"
 #include "lobit/convert/workers.h"
 #include "lobit/dtype/half.h"
 
@@ -177,45 +176,21 @@ class Execution {
   Status convert_chunk(size_t worker, const Chunk& chunk) {
     const PlannedTensor& planned = plan_.tensors[chunk.item];
     const TensorEntry& source = model_.tensors[planned.source];
-    const Encoding to = planned.choice.encoding;
-    const uint64_t source_at = bytes_before(source.encoding, chunk.first);
-    const uint64_t source_bytes = bytes_before(source.encoding, chunk.count);
-    const uint64_t target_bytes = bytes_before(to, chunk.count);
     const File& file = model_.parts[source.part].file;
-
-    const std::span<std::byte> buffer = workers_->buffers[worker].bytes();
-    const std::span<std::byte> in = buffer.subspan(Recoder::kTileBytes, source_bytes);
-    file.prefetch(source.offset + source_at + kReadAhead, source_bytes);
-    LOBIT_RETURN_IF_ERROR(file.read_at(source.offset + source_at, in));
-
-    OutputFile& output = files_[planned.file];
-    const uint64_t target_at = planned.offset + bytes_before(to, chunk.first);
-    if (source.encoding == to) return output.write_at(target_at, in);
-
-    const uint64_t block_elements = traits(source.encoding).block_elements;
-    LOBIT_RETURN_IF_ERROR(check_codes({source.name, chunk.first / block_elements, source.offset},
-                                      source.encoding, in.data(), chunk.count / block_elements));
-    const std::span<std::byte> out = buffer.subspan(target_offset(in.size()), target_bytes);
-    LOBIT_RETURN_IF_ERROR(recode(chunk, buffer.first(Recoder::kTileBytes), in, out));
-    return output.write_at(target_at, out);
-  }
-
-  Status recode(const Chunk& chunk, std::span<std::byte> tile, std::span<const std::byte> in,
-                std::span<std::byte> out) {
-    const PlannedTensor& planned = plan_.tensors[chunk.item];
-    const TensorEntry& source = model_.tensors[planned.source];
-    Recoder recoder(tile);
-    const RecodeSpec spec{source.encoding, planned.choice.encoding,
-                          gammas_.empty() ? std::nullopt : gammas_[chunk.item],
-                          options_.overflow == OverflowRule::kSaturate};
-    const RecodeCounts counts = recoder.run(spec, in.data(), out.data(), chunk.count);
-    if (counts.encode.unrepresentable > 0) {
-      const auto offender = recoder.find_unrepresentable(spec, in.data(), chunk.count);
-      LOBIT_CHECK(offender.has_value());
-      return unrepresentable_value(source.name, chunk.first + offender->index, offender->value,
-                                   encoding_name(spec.from), encoding_name(spec.to),
-                                   "--saturate stores the nearest value");
-    }
+    file.prefetch(source.offset + bytes_before(source.encoding, chunk.first) + kReadAhead,
+                  bytes_before(source.encoding, chunk.count));
+    const FileTensor tensor{.name = source.name,
+                            .source = &file,
+                            .source_offset = source.offset,
+                            .target = &files_[planned.file],
+                            .target_offset = planned.offset,
+                            .spec = {.from = source.encoding,
+                                     .to = planned.choice.encoding,
+                                     .gamma = gammas_.empty() ? std::nullopt : gammas_[chunk.item],
+                                     .saturate = options_.overflow == OverflowRule::kSaturate},
+                            .remedy = "--saturate stores the nearest value"};
+    RecodeCounts counts;
+    LOBIT_RETURN_IF_ERROR(convert_file_chunk(tensor, chunk, workers_->buffers[worker].bytes(), counts));
     if (counts.encode.flushed > 0 || counts.saturated > 0) {
       const std::lock_guard lock(counts_mutex_);
       result_.tensors[chunk.item].flushed += counts.encode.flushed;

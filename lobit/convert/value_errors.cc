@@ -17,6 +17,12 @@ tl::unexpected<Error> unrepresentable_value(std::string_view tensor, uint64_t in
               {.index = index, .from = std::string(from), .to = std::string(to)});
 }
 
+tl::unexpected<Error> invalid_code(std::string_view tensor, uint64_t index, std::string_view format) {
+  return fail(ErrorCode::kCorrupt,
+              fmt::format("tensor '{}': element {}: holds a code that {} does not have", tensor, index, format),
+              {.index = index});
+}
+
 Status check_codes(const BlockPlace& place, Encoding encoding, const std::byte* blocks, size_t block_count) {
   const size_t bad = kernels::first_invalid_block(encoding, blocks, block_count);
   if (bad == block_count) return {};

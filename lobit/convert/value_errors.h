@@ -17,6 +17,9 @@ tl::unexpected<Error> unrepresentable_value(std::string_view tensor, uint64_t in
                                             std::string_view from, std::string_view to,
                                             std::string_view remedy);
 
+// kCorrupt: element `index` has a code that its format does not have.
+tl::unexpected<Error> invalid_code(std::string_view tensor, uint64_t index, std::string_view format);
+
 // A run of blocks of a tensor, for messages.
 struct BlockPlace {
   std::string_view tensor;
