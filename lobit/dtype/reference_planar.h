@@ -4,8 +4,10 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "lobit/base/export.h"
 #include "lobit/dtype/encoding.h"
@@ -20,7 +22,8 @@ struct PlanarExtent {
   static constexpr size_t kSums = 16;
 
   uint64_t count = 0;
-  uint32_t peak = 0;                    // bits of the first value of largest magnitude (NaN > Inf > numbers)
+  uint32_t peak =
+      0;  // bits of the first value of largest magnitude (NaN > Inf > numbers); of I4 with its sign
   std::array<double, kSums> sums = {};  // sums[i % kSums] adds |value i|, in order; of I1 alone
 };
 
@@ -29,6 +32,13 @@ struct PlanarExtent {
 // group whose values are all 0, or too small for a reciprocal (below kTinyGroup, not for I1); +Inf for one
 // with a NaN or an Inf.
 LOBIT_API float direct_planar_scale(Encoding encoding, const PlanarExtent& extent);
+
+// The scale of `count` > 0 values of I1 whose magnitudes add up to `total`. Never beyond F32 when no
+// magnitude is.
+inline float planar_mean(double total, uint64_t count) {
+  const double mean = total / static_cast<double>(count);
+  return std::isfinite(mean) ? static_cast<float>(mean) : std::numeric_limits<float>::infinity();
+}
 
 namespace reference {
 
@@ -39,7 +49,8 @@ LOBIT_API void measure_planar(Encoding encoding, const float* values, size_t cou
 // Codes are rounded as the block encoding rounds them and clipped to their range. A scale that is not finite
 // gives the codes of zeros and counts 1 as unrepresentable. So does a scale without a finite reciprocal,
 // which counts 1 as flushed when a value is not 0 (not for I1, whose codes are signs). Of a group encoded in
-// several calls the caller counts one. A NaN beside a finite scale gets a code that is not defined.
+// several calls the caller counts one. A NaN or an
+// Inf beside a finite scale gets a code that is not defined.
 LOBIT_API EncodeCounts encode_planar(Encoding encoding, const float* values, std::byte* codes, size_t count,
                                      float scale);
 

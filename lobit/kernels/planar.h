@@ -29,8 +29,8 @@ LOBIT_API EncodeCounts encode_planar(Encoding encoding, const float* values, std
 LOBIT_API void decode_planar(Encoding encoding, const std::byte* codes, float* values, size_t count,
                              float scale);
 
-// `count` values of a row as groups of `group` (a multiple of 8; the last may be short), each with its direct
-// scale -> codes and scales. Counts are of groups.
+// `count` values of a row as groups of `group` (a multiple of 8 when there are several; the last may be
+// short), each with its direct scale -> codes and scales. Counts are of groups.
 LOBIT_API EncodeCounts encode_planar_groups(Encoding encoding, const float* values, std::byte* codes,
                                             float* scales, size_t count, size_t group);
 // The inverse.
