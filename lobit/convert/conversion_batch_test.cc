@@ -9,6 +9,7 @@
 #include "lobit/convert/conversion_engine.h"
 #include "lobit/convert/memory_test_support.h"
 #include "lobit/convert/tensor_test_support.h"
+#include "lobit/memory/buffer.h"
 
 namespace lobit {
 namespace {
@@ -155,7 +156,7 @@ TEST_F(BatchTest, TheReportShowsTheLimitsAtWork) {
 
 TEST_F(BatchTest, ShrinksWhileMemoryIsShort) {
   const auto monitor =
-      PressureMonitor::create({.containers = PressureWatch::kOff, .stalls = PressureWatch::kOff}).value();
+      PressureMonitor::create({.container = PressureWatch::kOff, .stalls = PressureWatch::kOff}).value();
   const auto limited = HybridMemoryPool::create({.limit = 64 << 20}).value();
   ASSERT_THAT(monitor->watch(*limited), is_ok());
   const auto engine = ConversionEngine::create(batch_config(), *pool_, monitor.get()).value();
