@@ -264,11 +264,12 @@ TEST_F(ConversionEngineTest, StopsWhenItIsToldTo) {
   const RunControl control{.progress = [&](const Progress&) { stop.request_stop(); }, .stop = stop.get_token()};
   const uint64_t before = pool_->usage().allocated;
   // Progress is told with the first chunk, and the second is not begun.
-  EXPECT_THAT(engine_->streaming_convert(source, DType::kI8, 1024, control), fails_with(ErrorCode::kCancelled));
+  const auto engine = ConversionEngine::create(fast_config(1), *pool_).value();
+  EXPECT_THAT(engine->streaming_convert(source, DType::kI8, 1024, control), fails_with(ErrorCode::kCancelled));
   EXPECT_EQ(pool_->usage().allocated, before);
-  EXPECT_THAT(engine_->convert(source, DType::kI8, {.stop = stop.get_token()}),
+  EXPECT_THAT(engine->convert(source, DType::kI8, {.stop = stop.get_token()}),
               fails_with(ErrorCode::kCancelled));
-  EXPECT_EQ(engine_->stats().error_stats.cancelled, 2u);
+  EXPECT_EQ(engine->stats().error_stats.cancelled, 2u);
 }
 
 TEST_F(ConversionEngineTest, StatisticsCountEveryEntryPointExactly) {

@@ -124,9 +124,7 @@ class Execution {
   }
 
   bool needs_gamma(size_t planned) const {
-    const Encoding to = plan_.tensors[planned].choice.encoding;
-    return plan_.ternary == TernaryRule::kAbsMean && source_of(planned).encoding != to &&
-           (to == Encoding::kTQ1_0 || to == Encoding::kTQ2_0);
+    return gets_absmean(plan_, plan_.tensors[planned], source_of(planned).encoding);
   }
 
   Status find_gammas() {
@@ -187,7 +185,8 @@ class Execution {
                             .spec = {.from = source.encoding,
                                      .to = planned.choice.encoding,
                                      .gamma = gammas_.empty() ? std::nullopt : gammas_[chunk.item],
-                                     .saturate = options_.overflow == OverflowRule::kSaturate},
+                                     .saturate = options_.overflow == OverflowRule::kSaturate,
+                                     .method = planned.choice.method},
                             .remedy = "--saturate stores the nearest value"};
     RecodeCounts counts;
     LOBIT_RETURN_IF_ERROR(convert_file_chunk(tensor, chunk, workers_->buffers[worker].bytes(), counts));

@@ -24,7 +24,7 @@ struct RecodeSpec {
   // Set for BitNet's ternary rule: codes are clip(round(w / gamma), -1, 1), scales gamma.
   std::optional<float> gamma = {};
   bool saturate = false;
-  QuantizeMethod method = QuantizeMethod::kDirect;
+  QuantizeMethod method = QuantizeMethod::kDirect;  // one that quantizer() has for `to`; not used with gamma
 };
 
 struct RecodeCounts {
