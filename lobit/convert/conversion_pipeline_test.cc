@@ -195,6 +195,21 @@ TEST_F(ConversionPipelineTest, ForgetsToMakeRoom) {
   EXPECT_LE(engine->stats().memory_stats.peak_memory_usage, 5000u);
 }
 
+TEST_F(ConversionPipelineTest, RemembersAHundredResultsTheLongestUnusedGoFirst) {
+  std::vector<Tensor> sources;
+  for (uint32_t i = 0; i < 101; ++i) sources.push_back(test_tensor(shape_of({32}), DType::kF32, *pool_, i));
+  ConversionPipeline pipeline = engine_->create_pipeline().add_stage(DType::kI8);
+  for (size_t i = 0; i < 100; ++i) ASSERT_THAT(pipeline.execute(sources[i]), is_ok());
+  ASSERT_THAT(pipeline.execute(sources[0]), is_ok());
+  ASSERT_THAT(pipeline.execute(sources[100]), is_ok());
+  EXPECT_EQ(pipeline.stats().cache_size, 100u);
+  EXPECT_EQ(pipeline.stats().cache_hits, 1u);
+  ASSERT_THAT(pipeline.execute(sources[0]), is_ok());
+  EXPECT_EQ(pipeline.stats().cache_hits, 2u);
+  ASSERT_THAT(pipeline.execute(sources[1]), is_ok());  // the one that went
+  EXPECT_EQ(pipeline.stats().cache_hits, 2u);
+}
+
 TEST_F(ConversionPipelineTest, EveryFailedAllocationIsReportedAndNothingStays) {
   const Tensor source = test_tensor(shape_of({2, 9001}), DType::kF32, *pool_);
   fail_each_allocation(

@@ -229,9 +229,8 @@ Status TensorRecoder::find_scale(uint64_t first, float* values, uint64_t count, 
     extent = {};
     kernels::measure_planar(to_.encoding, values, count, extent);
   }
-  scale = options_.method == QuantizeMethod::kDirect
-              ? direct_planar_scale(to_.encoding, extent)
-              : planar_scale(to_.encoding, options_.method, values, count);
+  scale = planar_scale(to_.encoding, options_.method, {values, count},
+                       direct_planar_scale(to_.encoding, extent));
   counts.encode.flushed += is_flushed(to_.encoding, extent, scale) ? 1 : 0;
   return {};
 }
