@@ -35,8 +35,8 @@ lobit::Status run() {
   }
   LOBIT_TRY(const std::vector<lobit::Tensor> results, engine->batch_convert_mixed(requests));
   for (size_t i = 0; i < results.size(); ++i) {
-    const double ratio = static_cast<double>(requests[i].tensor.size_bytes()) /
-                         static_cast<double>(results[i].size_bytes());
+    const double ratio =
+        static_cast<double>(requests[i].tensor.size_bytes()) / static_cast<double>(results[i].size_bytes());
     std::printf("%-10s f32 -> %s: %.2fx\n", kParts[i].name,
                 std::string(lobit::dtype_name(kParts[i].to)).c_str(), ratio);
     if (results[i].dtype() != kParts[i].to || results[i].name() != kParts[i].name ||

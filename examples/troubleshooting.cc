@@ -30,7 +30,8 @@ lobit::Status out_of_memory(lobit::MemoryResource& pool) {
   LOBIT_TRY(const auto engine, lobit::ConversionEngine::create(config, pool));
   LOBIT_TRY(lobit::Tensor tensor, weights(pool));
   const auto refused = engine->convert(tensor, DType::kI8);
-  LOBIT_RETURN_IF_ERROR(check(!refused && refused.error().code == ErrorCode::kLimit, "a limit that is too small"));
+  LOBIT_RETURN_IF_ERROR(
+      check(!refused && refused.error().code == ErrorCode::kLimit, "a limit that is too small"));
   std::printf("refused: %s\n", refused.error().message.c_str());
   LOBIT_RETURN_IF_ERROR(engine->in_place_convert(tensor, DType::kI8));
   std::printf("in place: %s\n", tensor.to_string().c_str());
@@ -74,7 +75,8 @@ lobit::Status wrong_device(lobit::ConversionEngine& engine, const lobit::Tensor&
                 lobit::device_name(tensor.device()).c_str());
   }
   LOBIT_RETURN_IF_ERROR(engine.convert(tensor, DType::kI8));
-  return check(engine.is_conversion_supported(DType::kF32, DType::kI8, tensor.device()), "support on the cpu");
+  return check(engine.is_conversion_supported(DType::kF32, DType::kI8, tensor.device()),
+               "support on the cpu");
 }
 
 // Failures leave an event behind that says what went wrong.

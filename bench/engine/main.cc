@@ -10,8 +10,9 @@
 #include "bench/kernels/ggml_peer.h"
 #include "bench/kernels/sampling.h"
 #include "bench/program.h"
-#include "lobit/lobit.h"
 #include <nlohmann/json.hpp>
+
+#include "lobit/lobit.h"
 
 namespace lobit::bench {
 namespace {
@@ -93,8 +94,8 @@ class EngineBench {
          }}};
     if (ggml_) contestants.push_back({"ggml", [&] { ggml_once(default_encoding(to), tensor); }});
     const StrategyInfo info = engine_->strategy_info(DType::kF32, to, tensor.shape());
-    add("f32 to " + std::string(dtype_name(to)) + ", 2048 x 2048", std::move(contestants), tensor.size_bytes(), 1,
-        {{"predicted", info.estimated_time_ms / 1e3}});
+    add("f32 to " + std::string(dtype_name(to)) + ", 2048 x 2048", std::move(contestants),
+        tensor.size_bytes(), 1, {{"predicted", info.estimated_time_ms / 1e3}});
   }
 
   void batch(DType to) {
@@ -122,10 +123,12 @@ class EngineBench {
     std::vector<std::byte> out(256);
     const kernels::EncodeFn kernel = kernels::encoder(Encoding::kF32, default_encoding(to));
     std::vector<Contestant> contestants = {
-        {"convert", [&] {
+        {"convert",
+         [&] {
            for (size_t i = 0; i < kCalls; ++i) static_cast<void>(sure(engine_->convert(tensor, to)));
          }},
-        {"result alone", [&] {
+        {"result alone",
+         [&] {
            for (size_t i = 0; i < kCalls; ++i) {
              static_cast<void>(sure(Tensor::empty(tensor.shape(), to, *pool_)));
            }
@@ -133,7 +136,8 @@ class EngineBench {
         {"kernel alone", [&] {
            for (size_t i = 0; i < kCalls; ++i) static_cast<void>(kernel(values, out.data(), 32));
          }}};
-    add("f32 to " + std::string(dtype_name(to)) + ", 32 values", std::move(contestants), tensor.size_bytes(), kCalls);
+    add("f32 to " + std::string(dtype_name(to)) + ", 32 values", std::move(contestants), tensor.size_bytes(),
+        kCalls);
   }
 
   const Sampling sampling_;

@@ -9,7 +9,8 @@ using detail::ConversionContext;
 Result<BatchConverter> BatchConverter::create(const BatchConfig& config) {
   ConversionConfig all;
   all.batch = config;
-  all.worker_threads = std::max<size_t>(1, config.enable_parallel_processing ? config.batch_worker_threads : 1);
+  all.worker_threads =
+      std::max<size_t>(1, config.enable_parallel_processing ? config.batch_worker_threads : 1);
   all.max_memory_usage = UINT64_MAX;
   all.enable_metrics = false;
   LOBIT_TRY(auto context, ConversionContext::create(std::move(all), nullptr));

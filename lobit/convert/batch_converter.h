@@ -1,5 +1,5 @@
-// BatchConverter: converts many tensors at once, without an engine. Owns its threads. Any number of callers at
-// a time; the threads work for one, the others convert by themselves.
+// BatchConverter: converts many tensors at once, without an engine. Owns its threads. Any number of callers
+// at a time; the threads work for one, the others convert by themselves.
 #pragma once
 
 #include <memory>

@@ -38,7 +38,9 @@ class BatchRun {
   }
 
  private:
-  ValueFormat target(size_t index) const { return entries_[index].to.for_shape(entries_[index].tensor->shape()); }
+  ValueFormat target(size_t index) const {
+    return entries_[index].to.for_shape(entries_[index].tensor->shape());
+  }
 
   Status plan() {
     uint64_t total = 0;
@@ -141,11 +143,13 @@ class BatchRun {
         return status;
       });
     };
-    Status status = phase(scratch ? ChunkWorkers{} : all, [](const TensorJob& job) { return job.measuring(); },
-                          [](TensorJob& job, const Chunk& chunk) { return job.measure(chunk); });
+    Status status = phase(
+        scratch ? ChunkWorkers{} : all, [](const TensorJob& job) { return job.measuring(); },
+        [](TensorJob& job, const Chunk& chunk) { return job.measure(chunk); });
     if (status) {
-      status = phase(all, [](const TensorJob& job) { return job.encoding(); },
-                     [](TensorJob& job, const Chunk& chunk) { return job.encode(chunk); });
+      status = phase(
+          all, [](const TensorJob& job) { return job.encoding(); },
+          [](TensorJob& job, const Chunk& chunk) { return job.encode(chunk); });
     }
     if (!status) {
       // Stopped from outside: no tensor is at fault, and the first that is not there is named.

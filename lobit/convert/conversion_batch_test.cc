@@ -109,8 +109,9 @@ TEST_F(BatchTest, TheFirstBadTensorIsNamedThoughALargerBadOneIsConvertedFirst) {
 }
 
 TEST_F(BatchTest, WhatCannotBeIsSaidBeforeAnyWork) {
-  std::vector<BatchRequest> requests = {{test_tensor(shape_of({2, 100}), DType::kF32, *pool_), DType::kI8},
-                                        {test_tensor(shape_of({2, 100}), DType::kF32, *pool_), Encoding::kQ8_0}};
+  std::vector<BatchRequest> requests = {
+      {test_tensor(shape_of({2, 100}), DType::kF32, *pool_), DType::kI8},
+      {test_tensor(shape_of({2, 100}), DType::kF32, *pool_), Encoding::kQ8_0}};
   const uint64_t allocations = pool_->usage().allocations;
   const auto result = engine_->batch_convert_mixed(requests);
   ASSERT_THAT(result, fails_with(ErrorCode::kInvalidArgument));
@@ -174,7 +175,8 @@ TEST_F(BatchTest, ShrinksWhileMemoryIsShort) {
 
 TEST_F(BatchTest, StopsWhenItIsToldTo) {
   std::stop_source stop;
-  const RunControl control{.progress = [&](const Progress&) { stop.request_stop(); }, .stop = stop.get_token()};
+  const RunControl control{.progress = [&](const Progress&) { stop.request_stop(); },
+                           .stop = stop.get_token()};
   const uint64_t before = pool_->usage().allocated;
   const std::vector<Tensor> sources = tensors(100);
   const uint64_t with_sources = pool_->usage().allocated;

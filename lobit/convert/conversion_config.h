@@ -33,12 +33,12 @@ struct StreamingConfig {
 };
 
 struct BatchConfig {
-  size_t max_batch_size = 32;                      // tensors that are in work together
-  uint64_t max_batch_memory = uint64_t{256} << 20; // bytes of their results; one larger tensor goes alone
-  bool group_by_dtype = true;                      // only tensors of one source and target dtype together
-  bool group_by_device = true;                     // only tensors of one device together
-  bool sort_by_size = true;                        // large tensors first; else in the order they came in
-  bool enable_parallel_processing = true;          // false: one thread does all
+  size_t max_batch_size = 32;                       // tensors that are in work together
+  uint64_t max_batch_memory = uint64_t{256} << 20;  // bytes of their results; one larger tensor goes alone
+  bool group_by_dtype = true;                       // only tensors of one source and target dtype together
+  bool group_by_device = true;                      // only tensors of one device together
+  bool sort_by_size = true;                         // large tensors first; else in the order they came in
+  bool enable_parallel_processing = true;           // false: one thread does all
   size_t batch_worker_threads = ThreadPool::default_threads();  // at most this many, of worker_threads
 };
 

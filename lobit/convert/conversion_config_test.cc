@@ -67,8 +67,9 @@ TEST(ConversionConfig, EachRuleNamesItsField) {
 }
 
 TEST(ConversionStrategy, NamesAreReadBack) {
-  for (const auto strategy : {ConversionStrategy::kAuto, ConversionStrategy::kZeroCopy, ConversionStrategy::kInPlace,
-                              ConversionStrategy::kStreaming, ConversionStrategy::kStandard}) {
+  for (const auto strategy :
+       {ConversionStrategy::kAuto, ConversionStrategy::kZeroCopy, ConversionStrategy::kInPlace,
+        ConversionStrategy::kStreaming, ConversionStrategy::kStandard}) {
     EXPECT_EQ(parse_conversion_strategy(conversion_strategy_name(strategy)), strategy);
   }
   for (const auto quality :

@@ -138,9 +138,9 @@ void EventScope::fail(const Error& error) {
 
 void EventScope::record() {
   event_.duration =
-      duration_ ? *duration_
-                : std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() -
-                                                                       start_);
+      duration_
+          ? *duration_
+          : std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start_);
   context_.stats.record(std::move(event_), start_);
 }
 
@@ -153,7 +153,8 @@ bool is_converted(const Tensor& tensor, FormatChoice choice, ValueFormat to) {
 Result<Tensor> convert_tensor(ConversionContext& context, const Tensor& source, FormatChoice to,
                               const ConversionRequest& request) {
   const ScopedFpEnv fp_env;
-  EventScope event(context, EventSource(source), to.for_shape(source.shape()), request.strategy, request.quality);
+  EventScope event(context, EventSource(source), to.for_shape(source.shape()), request.strategy,
+                   request.quality);
   TensorJobFacts facts;
   const auto convert = [&]() -> Result<Tensor> {
     LOBIT_TRY(const Decision decision, decide(context, source, to, request, false));
@@ -174,7 +175,8 @@ Result<Tensor> convert_tensor(ConversionContext& context, const Tensor& source, 
 Result<Tensor> convert_consumed(ConversionContext& context, Tensor tensor, FormatChoice to,
                                 const ConversionRequest& request) {
   const ScopedFpEnv fp_env;
-  EventScope event(context, EventSource(tensor), to.for_shape(tensor.shape()), request.strategy, request.quality);
+  EventScope event(context, EventSource(tensor), to.for_shape(tensor.shape()), request.strategy,
+                   request.quality);
   TensorJobFacts facts;
   const auto convert = [&]() -> Result<Tensor> {
     LOBIT_TRY(const Decision decision, decide(context, tensor, to, request, true));
@@ -227,16 +229,16 @@ Result<FileStreamFacts> convert_file(ConversionContext& context, const FileValue
                    request.quality);
   const StreamingConfig& config = context.config.streaming;
   const ThreadLease lease(context, config.parallel_chunks);
-  Result<FileStreamFacts> result = stream_file(
-      from, to,
-      {.method = quantize_method(request.quality),
-       .overflow = context.config.overflow,
-       .chunk_bytes = request.chunk_bytes > 0 ? request.chunk_bytes : config.chunk_size,
-       .buffer_bytes = config.buffer_size,
-       .workers = lease.workers(),
-       .control = control_of(request),
-       .memory = request.memory,
-       .account = &context.account});
+  Result<FileStreamFacts> result =
+      stream_file(from, to,
+                  {.method = quantize_method(request.quality),
+                   .overflow = context.config.overflow,
+                   .chunk_bytes = request.chunk_bytes > 0 ? request.chunk_bytes : config.chunk_size,
+                   .buffer_bytes = config.buffer_size,
+                   .workers = lease.workers(),
+                   .control = control_of(request),
+                   .memory = request.memory,
+                   .account = &context.account});
   if (!result) {
     event.fail(result.error());
     return result;

@@ -37,7 +37,7 @@ struct ConversionContext {
         account(config.max_memory_usage) {}
 
   const ConversionConfig config;
-  MemoryResource* const memory;  // nullptr: every request brings its own
+  MemoryResource* const memory;           // nullptr: every request brings its own
   const PressureMonitor* const pressure;  // nullptr: memory is never short
   ThreadPool threads;
   std::atomic<bool> threads_lent = false;
@@ -55,8 +55,8 @@ struct ConversionContext {
   }
 };
 
-// The context's threads while nobody else uses them; the calling thread alone otherwise, so that callers never
-// wait for each other, and a progress callback may convert, too.
+// The context's threads while nobody else uses them; the calling thread alone otherwise, so that callers
+// never wait for each other, and a progress callback may convert, too.
 class ThreadLease {
  public:
   ThreadLease(ConversionContext& context, size_t wanted) : context_(context) {

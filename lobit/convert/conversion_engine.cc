@@ -107,8 +107,10 @@ StrategyInfo ConversionEngine::strategy_info(DType from, DType to, const Shape& 
                                              SourceUse use) const {
   if (!is_conversion_supported(from, to, device)) return {};
   const ConversionConfig& config = context_->config;
-  ConversionQuery query{
-      .from = default_format(from, shape), .to = default_format(to, shape), .shape = shape, .same = from == to};
+  ConversionQuery query{.from = default_format(from, shape),
+                        .to = default_format(to, shape),
+                        .shape = shape,
+                        .same = from == to};
   query.may_overwrite = use == SourceUse::kConsumed;
   const auto strategy = choose_strategy(query, config.default_strategy, config);
   if (!strategy) return {};

@@ -261,11 +261,13 @@ TEST_F(ConversionEngineTest, AnotherDeviceIsNamedWithTheTensorsOwn) {
 TEST_F(ConversionEngineTest, StopsWhenItIsToldTo) {
   const Tensor source = test_tensor(shape_of({64, 256}), DType::kF32, *pool_);
   std::stop_source stop;
-  const RunControl control{.progress = [&](const Progress&) { stop.request_stop(); }, .stop = stop.get_token()};
+  const RunControl control{.progress = [&](const Progress&) { stop.request_stop(); },
+                           .stop = stop.get_token()};
   const uint64_t before = pool_->usage().allocated;
   // Progress is told with the first chunk, and the second is not begun.
   const auto engine = ConversionEngine::create(fast_config(1), *pool_).value();
-  EXPECT_THAT(engine->streaming_convert(source, DType::kI8, 1024, control), fails_with(ErrorCode::kCancelled));
+  EXPECT_THAT(engine->streaming_convert(source, DType::kI8, 1024, control),
+              fails_with(ErrorCode::kCancelled));
   EXPECT_EQ(pool_->usage().allocated, before);
   EXPECT_THAT(engine->convert(source, DType::kI8, {.stop = stop.get_token()}),
               fails_with(ErrorCode::kCancelled));
@@ -288,7 +290,8 @@ TEST_F(ConversionEngineTest, StatisticsCountEveryEntryPointExactly) {
   // Three that do not.
   EXPECT_THAT(engine_->convert(bad, DType::kI8), fails_with(ErrorCode::kDataLoss));
   EXPECT_THAT(engine_->zero_copy_convert(source, DType::kF16), fails_with(ErrorCode::kUnsupported));
-  EXPECT_THAT(engine_->in_place_convert(mutable_source, DType::kF32), fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(engine_->in_place_convert(mutable_source, DType::kF32),
+              fails_with(ErrorCode::kInvalidArgument));
 
   const ConversionMetrics stats = engine_->stats();
   EXPECT_EQ(stats.total_conversions, 10u);
@@ -367,7 +370,8 @@ TEST_F(ConversionEngineTest, TheInformationIsWhatConvertDoes) {
       }
     }
   }
-  EXPECT_FALSE(engine->strategy_info(DType::kF32, DType::kI8, shape_of({1}), {DeviceKind::kMlx, 0}).is_supported);
+  EXPECT_FALSE(
+      engine->strategy_info(DType::kF32, DType::kI8, shape_of({1}), {DeviceKind::kMlx, 0}).is_supported);
 }
 
 TEST_F(ConversionEngineTest, TheConfiguredStrategyIsTaken) {

@@ -33,13 +33,13 @@ struct ConversionEvent {
   std::optional<DType> target_dtype = {};
 
   uint64_t elements = 0;
-  uint64_t input_bytes = 0;       // as stored, scales included
-  uint64_t output_bytes = 0;      // 0 without success
-  uint64_t allocated_bytes = 0;   // asked of the memory resource: the result and buffers
-  uint64_t peak_bytes = 0;        // of those, at the same time
-  uint64_t flushed = 0;           // groups too small for their scale, stored as zeros
-  uint64_t saturated = 0;         // groups changed by OverflowRule::kSaturate
-  uint64_t chunks = 0;            // that the work was cut into
+  uint64_t input_bytes = 0;      // as stored, scales included
+  uint64_t output_bytes = 0;     // 0 without success
+  uint64_t allocated_bytes = 0;  // asked of the memory resource: the result and buffers
+  uint64_t peak_bytes = 0;       // of those, at the same time
+  uint64_t flushed = 0;          // groups too small for their scale, stored as zeros
+  uint64_t saturated = 0;        // groups changed by OverflowRule::kSaturate
+  uint64_t chunks = 0;           // that the work was cut into
 
   double duration_ms() const { return std::chrono::duration<double, std::milli>(duration).count(); }
 };

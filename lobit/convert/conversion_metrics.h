@@ -55,7 +55,7 @@ struct DTypePair {
 };
 
 struct ConversionErrorCounts {
-  uint64_t memory = 0;       // kOutOfMemory, kLimit
+  uint64_t memory = 0;  // kOutOfMemory, kLimit
   uint64_t unsupported = 0;
   uint64_t device = 0;
   uint64_t data_loss = 0;
@@ -84,7 +84,7 @@ struct ConversionLatency {
 // Work that pipelines did, whose conversions are among the others too.
 struct PipelineWork {
   uint64_t executions = 0;
-  uint64_t stages = 0;      // carried out or remembered
+  uint64_t stages = 0;  // carried out or remembered
   uint64_t cache_hits = 0;
 };
 
@@ -93,7 +93,7 @@ struct LOBIT_API ConversionMetrics {
   uint64_t successes = 0;
   uint64_t failures = 0;
   std::chrono::nanoseconds total_time = {};
-  uint64_t input_bytes = 0;   // of the successes
+  uint64_t input_bytes = 0;  // of the successes
   uint64_t output_bytes = 0;
 
   std::map<ConversionStrategy, ConversionCounts> strategy_metrics;  // those that were used

@@ -84,7 +84,8 @@ ConversionPipeline ConversionPipeline::add_stage(FormatChoice to) && {
   return std::move(add_stage(to));
 }
 
-ConversionPipeline& ConversionPipeline::add_stage_with_strategy(FormatChoice to, ConversionStrategy strategy) & {
+ConversionPipeline& ConversionPipeline::add_stage_with_strategy(FormatChoice to,
+                                                                ConversionStrategy strategy) & {
   state_->stages.push_back({.to = to, .strategy = strategy});
   return *this;
 }
@@ -109,8 +110,9 @@ ConversionPipeline& ConversionPipeline::optimize() & {
     if (!kept.empty() && same_choice(kept.back().to, stage.to)) continue;
     // Between A and B lies F32, which holds A's values exactly; the way from A to B goes through it as well,
     // unless A is B, where nothing would be done instead of a second rounding.
-    const bool through_f32 = kept.size() >= 2 && is_f32(kept.back().to) && never_refuses(kept.back().strategy) &&
-                             never_refuses(stage.strategy) && !may_be_same(kept[kept.size() - 2].to, stage.to);
+    const bool through_f32 = kept.size() >= 2 && is_f32(kept.back().to) &&
+                             never_refuses(kept.back().strategy) && never_refuses(stage.strategy) &&
+                             !may_be_same(kept[kept.size() - 2].to, stage.to);
     if (through_f32) kept.pop_back();
     kept.push_back(stage);
   }
@@ -144,9 +146,9 @@ size_t ConversionPipeline::State::remembered_stages(const ContentKey& key, Tenso
     std::optional<Tensor> found = cache.find(key, stage);
     if (!found) continue;
     current = std::move(*found);
-    found_hits = static_cast<uint64_t>(std::count_if(
-        stages.begin(), stages.begin() + static_cast<ptrdiff_t>(stage) + 1,
-        [](const PipelineStage& before) { return before.remembers; }));
+    found_hits = static_cast<uint64_t>(
+        std::count_if(stages.begin(), stages.begin() + static_cast<ptrdiff_t>(stage) + 1,
+                      [](const PipelineStage& before) { return before.remembers; }));
     return stage + 1;
   }
   return 0;
@@ -155,17 +157,16 @@ size_t ConversionPipeline::State::remembered_stages(const ContentKey& key, Tenso
 Result<Tensor> ConversionPipeline::State::carry_out(size_t stage, Tensor current, bool consumed,
                                                     const RunControl& control) {
   const ConversionConfig& config = context->config;
-  const ConversionStrategy strategy = stages[stage].strategy == ConversionStrategy::kAuto
-                                          ? config.default_strategy
-                                          : stages[stage].strategy;
+  const ConversionStrategy strategy =
+      stages[stage].strategy == ConversionStrategy::kAuto ? config.default_strategy : stages[stage].strategy;
   const ConversionRequest request{.strategy = strategy,
                                   .quality = config.default_quality,
                                   .control = &control,
                                   .memory = context->memory};
   // What is in memory of this pipeline's own while the stage runs.
   const FormatChoice& to = stages[stage].to;
-  const auto layout = format_layout(to.for_shape(current.shape()), current.shape().rows(),
-                                    current.shape().row_elements());
+  const auto layout =
+      format_layout(to.for_shape(current.shape()), current.shape().rows(), current.shape().row_elements());
   note_peak((consumed ? current.size_bytes() : 0) + (layout ? layout->bytes : 0));
   return consumed ? detail::convert_consumed(*context, std::move(current), to, request)
                   : detail::convert_tensor(*context, current, to, request);

@@ -89,7 +89,8 @@ TEST_F(ConversionPipelineTest, AResultThatIsWrittenToLeavesWhatIsRemembered) {
 
 TEST_F(ConversionPipelineTest, AStageThatDoesNotRememberLetsTheNextUseItsMemory) {
   const Tensor source = test_tensor(shape_of({4, 256}), DType::kF32, *pool_);
-  ConversionPipeline pipeline = engine_->create_pipeline().add_stage_no_cache(DType::kF16).add_stage(DType::kI8);
+  ConversionPipeline pipeline =
+      engine_->create_pipeline().add_stage_no_cache(DType::kF16).add_stage(DType::kI8);
   ASSERT_THAT(pipeline.execute(source), is_ok());
   EXPECT_EQ(engine_->recent_events(1)[0].strategy, ConversionStrategy::kInPlace);
   EXPECT_EQ(pipeline.stats().cache_misses, 1u);
@@ -143,8 +144,14 @@ TEST_F(ConversionPipelineTest, OptimizingLeavesOutWhatChangesNothing) {
   EXPECT_EQ(pipeline.stages()[0].to.dtype(), DType::kF16);
   EXPECT_EQ(pipeline.stages()[1].to.dtype(), DType::kI8);
   // Back to what it was: a second rounding is not the same as none.
-  EXPECT_EQ(engine_->create_pipeline().add_stage(DType::kI4).add_stage(DType::kF32).add_stage(DType::kI4)
-                .optimize().stages().size(), 3u);
+  EXPECT_EQ(engine_->create_pipeline()
+                .add_stage(DType::kI4)
+                .add_stage(DType::kF32)
+                .add_stage(DType::kI4)
+                .optimize()
+                .stages()
+                .size(),
+            3u);
 }
 
 TEST_F(ConversionPipelineTest, OptimizingNeverChangesAByte) {
@@ -165,7 +172,8 @@ TEST_F(ConversionPipelineTest, OptimizingNeverChangesAByte) {
       // F32 and repetitions, which are what is left out, come often.
       const DType to = random(3) == 0 ? DType::kF32 : kAllDTypes[random(8)];
       const ConversionStrategy strategy = kStrategies[random(8) < 6 ? random(3) : random(5)];
-      for (ConversionPipeline* pipeline : {&plain, &optimized}) pipeline->add_stage_with_strategy(to, strategy);
+      for (ConversionPipeline* pipeline : {&plain, &optimized})
+        pipeline->add_stage_with_strategy(to, strategy);
     }
     optimized.optimize();
     shorter += optimized.stages().size() < plain.stages().size() ? 1 : 0;
@@ -188,8 +196,9 @@ TEST_F(ConversionPipelineTest, ForgetsToMakeRoom) {
   ConversionPipeline pipeline = engine->create_pipeline().add_stage(DType::kF16).add_stage(DType::kBF16);
   for (uint32_t i = 0; i < 4; ++i) {
     const Tensor source = test_tensor(shape_of({4, 256}), DType::kF32, *pool_, i);
-    EXPECT_EQ(bytes_of(pipeline.execute(source).value()),
-              bytes_of(engine_->convert(engine_->convert(source, DType::kF16).value(), DType::kBF16).value()));
+    EXPECT_EQ(
+        bytes_of(pipeline.execute(source).value()),
+        bytes_of(engine_->convert(engine_->convert(source, DType::kF16).value(), DType::kBF16).value()));
     EXPECT_LE(pipeline.stats().cache_bytes, 5000u);
   }
   EXPECT_LE(engine->stats().memory_stats.peak_memory_usage, 5000u);

@@ -79,9 +79,9 @@ constexpr StrategyRow kStrategies[] = {
      }},
     {ConversionStrategy::kStandard, [](const ConversionQuery&, const ConversionConfig&) { return true; },
      [](const ConversionQuery& query, const ConversionConfig& config) {
-       return into_new_storage(query, config,
-                               threads_at_work(stored_bytes(query.from, query.shape), kUsualChunkBytes,
-                                               config.worker_threads));
+       return into_new_storage(
+           query, config,
+           threads_at_work(stored_bytes(query.from, query.shape), kUsualChunkBytes, config.worker_threads));
      }},
 };
 
@@ -104,7 +104,8 @@ Result<ConversionStrategy> choose_strategy(const ConversionQuery& query, Convers
   if (query.same) return ConversionStrategy::kZeroCopy;
   switch (wanted) {
     case ConversionStrategy::kAuto:
-      return std::ranges::find_if(kStrategies, [&](const StrategyRow& row) { return row.fits(query, config); })
+      return std::ranges::find_if(kStrategies,
+                                  [&](const StrategyRow& row) { return row.fits(query, config); })
           ->strategy;
     case ConversionStrategy::kZeroCopy:
       return fail(ErrorCode::kUnsupported,

@@ -43,8 +43,8 @@ double ConversionMetrics::throughput_bytes_per_sec() const {
 }
 
 std::optional<ConversionStrategy> ConversionMetrics::most_used_strategy() const {
-  const auto most = std::ranges::max_element(
-      strategy_metrics, {}, [](const auto& entry) { return entry.second.usage_count(); });
+  const auto most = std::ranges::max_element(strategy_metrics, {},
+                                             [](const auto& entry) { return entry.second.usage_count(); });
   return most == strategy_metrics.end() ? std::nullopt : std::optional(most->first);
 }
 
@@ -58,8 +58,8 @@ std::optional<ConversionStrategy> ConversionMetrics::fastest_strategy() const {
 ConversionStats::ConversionStats() : events_(kEventCapacity) {}
 
 void ConversionStats::record(ConversionEvent event, std::chrono::steady_clock::time_point started) {
-  event.started = day_origin_ + std::chrono::duration_cast<std::chrono::system_clock::duration>(
-                                    started - steady_origin_);
+  event.started =
+      day_origin_ + std::chrono::duration_cast<std::chrono::system_clock::duration>(started - steady_origin_);
   const std::lock_guard lock(mutex_);
   add(totals_.all, event);
   add(totals_.strategies[static_cast<size_t>(event.strategy)], event);

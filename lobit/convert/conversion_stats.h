@@ -1,5 +1,5 @@
-// ConversionStats: takes in events and adds them up. Keeps the last 1000 events and counters of fixed size, so
-// any number of events takes the same memory. Any thread may call anything.
+// ConversionStats: takes in events and adds them up. Keeps the last 1000 events and counters of fixed size,
+// so any number of events takes the same memory. Any thread may call anything.
 #pragma once
 
 #include <array>

@@ -67,9 +67,9 @@ TEST(ConversionStats, NamesTheMostUsedAndTheFastestStrategy) {
 
 TEST(ConversionStats, ErrorsHaveClasses) {
   ConversionStats stats;
-  for (const ErrorCode code : {ErrorCode::kOutOfMemory, ErrorCode::kLimit, ErrorCode::kUnsupported,
-                               ErrorCode::kDevice, ErrorCode::kDataLoss, ErrorCode::kCancelled,
-                               ErrorCode::kCorrupt, ErrorCode::kInvalidArgument}) {
+  for (const ErrorCode code :
+       {ErrorCode::kOutOfMemory, ErrorCode::kLimit, ErrorCode::kUnsupported, ErrorCode::kDevice,
+        ErrorCode::kDataLoss, ErrorCode::kCancelled, ErrorCode::kCorrupt, ErrorCode::kInvalidArgument}) {
     ConversionEvent e = event(1, false);
     e.error_code = code;
     stats.record(e, std::chrono::steady_clock::now());

@@ -42,10 +42,9 @@ std::string StrategyInfo::description() const {
   if (!is_supported) return "not supported";
   const std::string memory =
       memory_overhead_bytes == 0 ? "no new memory" : format_bytes(memory_overhead_bytes) + " of new memory";
-  const std::string size = compression_ratio == 1 ? "same size"
-                           : compression_ratio > 1
-                               ? fmt::format("{:.2f}x smaller", compression_ratio)
-                               : fmt::format("{:.2f}x larger", 1 / compression_ratio);
+  const std::string size = compression_ratio == 1  ? "same size"
+                           : compression_ratio > 1 ? fmt::format("{:.2f}x smaller", compression_ratio)
+                                                   : fmt::format("{:.2f}x larger", 1 / compression_ratio);
   return fmt::format("{}: about {:.3g} ms, {}, {}", conversion_strategy_name(strategy), estimated_time_ms,
                      memory, size);
 }

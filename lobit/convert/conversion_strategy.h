@@ -50,9 +50,9 @@ constexpr QuantizeMethod quantize_method(ConversionQuality quality) {
 // What a conversion will do, said before it runs.
 struct LOBIT_API StrategyInfo {
   ConversionStrategy strategy = ConversionStrategy::kStandard;  // never kAuto
-  bool is_supported = false;                                    // that convert() succeeds, as far as dtypes and
-                                                                // device decide
-  double estimated_time_ms = 0;                                 // from speeds measured on this machine
+  bool is_supported = false;           // that convert() succeeds, as far as dtypes and
+                                       // device decide
+  double estimated_time_ms = 0;        // from speeds measured on this machine
   uint64_t memory_overhead_bytes = 0;  // taken beside the source at the same time, the result included
   double compression_ratio = 1;        // stored bytes of the source to those of the result
   bool is_zero_copy = false;

@@ -11,8 +11,7 @@ Status convert_file_chunk(const FileTensor& tensor, const Chunk& chunk, std::spa
   const RecodeSpec& spec = tensor.spec;
   const uint64_t source_at = tensor.source_offset + bytes_before(spec.from, chunk.first);
   const uint64_t target_at = tensor.target_offset + bytes_before(spec.to, chunk.first);
-  const std::span<std::byte> in =
-      buffer.subspan(Recoder::kTileBytes, bytes_before(spec.from, chunk.count));
+  const std::span<std::byte> in = buffer.subspan(Recoder::kTileBytes, bytes_before(spec.from, chunk.count));
   LOBIT_RETURN_IF_ERROR(tensor.source->read_at(source_at, in));
   if (spec.from == spec.to) return tensor.target->write_at(target_at, in);
 

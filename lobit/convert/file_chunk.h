@@ -20,7 +20,7 @@ struct FileTensor {
   uint64_t source_offset = 0;  // of the tensor's first byte
   OutputFile* target = nullptr;
   uint64_t target_offset = 0;
-  RecodeSpec spec = {};  // equal encodings are copied
+  RecodeSpec spec = {};     // equal encodings are copied
   std::string_view remedy;  // what the caller may do about values that do not fit
 };
 

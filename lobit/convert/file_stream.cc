@@ -1,5 +1,3 @@
-#include "lobit/convert/file_stream_internal.h"
-
 #include <algorithm>
 #include <atomic>
 #include <vector>
@@ -9,6 +7,7 @@
 #include "lobit/base/bytes.h"
 #include "lobit/convert/budget.h"
 #include "lobit/convert/file_chunk.h"
+#include "lobit/convert/file_stream_internal.h"
 #include "lobit/memory/buffer.h"
 #include "lobit/memory/memory_tag.h"
 #include "lobit/quant/quantizer.h"
@@ -30,9 +29,11 @@ struct StreamSizes {
 Status check_values(const FileValues& from, const FileTarget& to) {
   const ErrorDetail both{.from = std::string(encoding_name(from.encoding)),
                          .to = std::string(encoding_name(to.encoding))};
-  if (from.encoding != to.encoding && (!traits(from.encoding).can_decode || !traits(to.encoding).can_encode)) {
+  if (from.encoding != to.encoding &&
+      (!traits(from.encoding).can_decode || !traits(to.encoding).can_encode)) {
     return fail(ErrorCode::kUnsupported,
-                fmt::format("tensor '{}': lobit cannot turn {} into {}", from.name, both.from, both.to), both);
+                fmt::format("tensor '{}': lobit cannot turn {} into {}", from.name, both.from, both.to),
+                both);
   }
   const auto source_bytes = encoded_bytes(from.encoding, from.elements);
   if (!source_bytes || !encoded_bytes(to.encoding, from.elements)) {
@@ -50,8 +51,7 @@ Status check_values(const FileValues& from, const FileTarget& to) {
 
 // The chunk that was asked for unless not even one fits; then as many workers as fit.
 Result<StreamSizes> sizes_of(const FileValues& from, const FileTarget& to, const FileStreamSpec& spec) {
-  const uint64_t granule =
-      std::max(traits(from.encoding).block_elements, traits(to.encoding).block_elements);
+  const uint64_t granule = std::max(traits(from.encoding).block_elements, traits(to.encoding).block_elements);
   const uint64_t limit = spec.account->limit();
   const uint64_t room = std::min(std::max(spec.buffer_bytes, spec.chunk_bytes), limit);
   const uint64_t least = buffer_bytes(from.encoding, to.encoding, granule);
@@ -65,7 +65,8 @@ Result<StreamSizes> sizes_of(const FileValues& from, const FileTarget& to, const
   const uint64_t granule_bytes = bytes_before(from.encoding, granule);
   uint64_t granules = std::max<uint64_t>(1, spec.chunk_bytes / granule_bytes);
   granules = std::min(granules, std::max<uint64_t>(1, (from.elements + granule - 1) / granule));
-  const uint64_t pair_bytes = granule_bytes + (from.encoding == to.encoding ? 0 : bytes_before(to.encoding, granule));
+  const uint64_t pair_bytes =
+      granule_bytes + (from.encoding == to.encoding ? 0 : bytes_before(to.encoding, granule));
   const uint64_t overhead = Recoder::kTileBytes + 64;
   const uint64_t fitting = room > overhead ? (room - overhead) / pair_bytes : 1;
   granules = std::clamp<uint64_t>(granules, 1, std::max<uint64_t>(1, fitting));
@@ -81,7 +82,8 @@ Result<StreamSizes> sizes_of(const FileValues& from, const FileTarget& to, const
 
 }  // namespace
 
-Result<FileStreamFacts> stream_file(const FileValues& from, const FileTarget& to, const FileStreamSpec& spec) {
+Result<FileStreamFacts> stream_file(const FileValues& from, const FileTarget& to,
+                                    const FileStreamSpec& spec) {
   LOBIT_RETURN_IF_ERROR(check_values(from, to));
   LOBIT_TRY(const StreamSizes sizes, sizes_of(from, to, spec));
   LOBIT_TRY(const MemoryAccount::Hold hold, spec.account->hold(sizes.workers * sizes.worker_bytes));

@@ -32,7 +32,8 @@ class FileStreamTest : public ::testing::Test {
   std::string stream(ConversionEngine& engine, Encoding to, uint64_t chunk_size = 0) {
     const uint64_t bytes = encoded_bytes(to, kElements).value();
     OutputFile out = OutputFile::create(folder_.path() / "out", 8 + bytes).value();
-    const auto facts = engine.streaming_convert(from_, {.file = &out, .offset = 8, .encoding = to}, chunk_size);
+    const auto facts =
+        engine.streaming_convert(from_, {.file = &out, .offset = 8, .encoding = to}, chunk_size);
     EXPECT_THAT(facts, is_ok());
     if (facts) facts_ = *facts;
     EXPECT_THAT(out.commit(), is_ok());
@@ -86,7 +87,8 @@ TEST_F(FileStreamTest, ALimitTooSmallNamesTheLeastThatWorks) {
   ConversionConfig config = small_config(1);
   config.max_memory_usage = 1000;
   const auto small = ConversionEngine::create(config, *pool_).value();
-  OutputFile out = OutputFile::create(folder_.path() / "out", encoded_bytes(Encoding::kQ8_0, kElements).value()).value();
+  OutputFile out =
+      OutputFile::create(folder_.path() / "out", encoded_bytes(Encoding::kQ8_0, kElements).value()).value();
   const auto refused = small->streaming_convert(from_, {.file = &out, .encoding = Encoding::kQ8_0});
   ASSERT_THAT(refused, fails_with(ErrorCode::kLimit));
   config.max_memory_usage = *refused.error().detail.required;

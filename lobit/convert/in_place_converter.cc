@@ -15,11 +15,11 @@ Status InPlaceConverter::convert_in_place(Tensor& tensor, FormatChoice to, Conve
                                                        : InPlaceChecks::kNone;
   MemoryAccount account(UINT64_MAX);
   LOBIT_TRY(const TensorJobFacts facts, lobit::convert_in_place(tensor,
-                                                         {.to = format,
-                                                          .method = quantize_method(quality),
-                                                          .memory = tensor.resource(),
-                                                          .account = &account},
-                                                         checks, {}, {}));
+                                                                {.to = format,
+                                                                 .method = quantize_method(quality),
+                                                                 .memory = tensor.resource(),
+                                                                 .account = &account},
+                                                                checks, {}, {}));
   static_cast<void>(facts);
   return {};
 }

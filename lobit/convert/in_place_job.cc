@@ -79,21 +79,23 @@ class InPlaceJob {
   Status check(const TensorRecoder& recode, InPlaceChecks checks, const ChunkWorkers& workers,
                const RunControl& control) const {
     const ChunkedItem item{tensor_.name(), shape_.elements(), chunk_elements(recode.granule()), 0};
-    return for_each_chunk(workers, {&item, 1}, {.stop = control.stop}, [&](size_t, const Chunk& chunk) -> Status {
-      LOBIT_RETURN_IF_ERROR(recode.check(chunk.first, chunk.count));
-      return checks == InPlaceChecks::kExact ? recode.check_exact(chunk.first, chunk.count) : Status{};
-    });
+    return for_each_chunk(
+        workers, {&item, 1}, {.stop = control.stop}, [&](size_t, const Chunk& chunk) -> Status {
+          LOBIT_RETURN_IF_ERROR(recode.check(chunk.first, chunk.count));
+          return checks == InPlaceChecks::kExact ? recode.check_exact(chunk.first, chunk.count) : Status{};
+        });
   }
 
   Status measure(const TensorRecoder& recode, const ChunkWorkers& workers, const RunControl& control) {
     const ChunkedItem item{tensor_.name(), recode.measured_groups(), 1, 0};
     const ChunkWorkers measurers = recode.scratch_bytes() > 0 ? ChunkWorkers{} : workers;
-    return for_each_chunk(measurers, {&item, 1}, {.stop = control.stop}, [&](size_t, const Chunk& chunk) -> Status {
-      RecodeCounts counts;
-      LOBIT_RETURN_IF_ERROR(recode.measure(chunk.first, counts));
-      add(counts);
-      return {};
-    });
+    return for_each_chunk(measurers, {&item, 1}, {.stop = control.stop},
+                          [&](size_t, const Chunk& chunk) -> Status {
+                            RecodeCounts counts;
+                            LOBIT_RETURN_IF_ERROR(recode.measure(chunk.first, counts));
+                            add(counts);
+                            return {};
+                          });
   }
 
   // Front to back in segments. The bytes that a segment becomes lie before the first byte that it was, so its
@@ -101,7 +103,8 @@ class InPlaceJob {
   Status encode(const TensorRecoder& recode, const ChunkWorkers& workers, const RunControl& control) {
     const uint64_t elements = shape_.elements();
     const uint64_t chunk = chunk_elements(recode.granule());
-    const bool same_places = code_bits(from_) == code_bits(to_) && from_layout_.row_bytes == to_layout_.row_bytes;
+    const bool same_places =
+        code_bits(from_) == code_bits(to_) && from_layout_.row_bytes == to_layout_.row_bytes;
     for (uint64_t first = 0; first < elements;) {
       const uint64_t free = same_places ? elements : independent_end(first, recode.granule());
       if (free < first + 2 * chunk && free < elements) {

@@ -53,8 +53,8 @@ TEST_F(InPlaceTest, EqualsTheConversionIntoNewMemoryForEveryLengthAndPairThatShr
 TEST_F(InPlaceTest, EveryLengthOfF32BecomesEveryDType) {
   for (int64_t n = 1; n <= 1000; n += n < 300 ? 1 : 7) {
     const Tensor source = test_tensor(shape_of({n}), DType::kF32, *pool_);
-    for (const DType to : {DType::kF16, DType::kBF16, DType::kI8, DType::kI4, DType::kI2, DType::kI1,
-                           DType::kBitNet158}) {
+    for (const DType to :
+         {DType::kF16, DType::kBF16, DType::kI8, DType::kI4, DType::kI2, DType::kI1, DType::kBitNet158}) {
       Tensor tensor = source.clone(*pool_).value();
       ASSERT_THAT(engine_->in_place_convert(tensor, to), is_ok()) << n << dtype_name(to);
       ASSERT_EQ(bytes_of(tensor), reference_conversion(source, to)) << n << dtype_name(to);
@@ -153,11 +153,13 @@ TEST(InPlaceConverter, TheFastOneDoesNotLookFirst) {
   };
   Tensor careful = with_inf();
   const auto before = bytes_of(careful);
-  EXPECT_THAT(InPlaceConverter::lossy().convert_in_place(careful, ValueFormat{Encoding::kQ8_0, ScaleGroup::kRow}),
-              fails_with(ErrorCode::kInvalidArgument));  // a scale for each value needs more room
+  EXPECT_THAT(
+      InPlaceConverter::lossy().convert_in_place(careful, ValueFormat{Encoding::kQ8_0, ScaleGroup::kRow}),
+      fails_with(ErrorCode::kInvalidArgument));  // a scale for each value needs more room
   Tensor tensor = with_inf().reshape(shape_of({50, 100})).value();
-  EXPECT_THAT(InPlaceConverter::fast().convert_in_place(tensor, ValueFormat{Encoding::kQ8_0, ScaleGroup::kRow}),
-              fails_with(ErrorCode::kDataLoss));
+  EXPECT_THAT(
+      InPlaceConverter::fast().convert_in_place(tensor, ValueFormat{Encoding::kQ8_0, ScaleGroup::kRow}),
+      fails_with(ErrorCode::kDataLoss));
   EXPECT_NE(bytes_of(tensor), before);
 }
 

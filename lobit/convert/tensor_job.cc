@@ -37,11 +37,12 @@ Status check_convertible(const Tensor& source, ValueFormat to, Device device) {
   const ValueFormat from = source.format();
   const ErrorDetail both{.from = to_string(from), .to = to_string(to)};
   if (source.device() != device || device.kind != DeviceKind::kCpu) {
-    return fail(ErrorCode::kDevice,
-                fmt::format("tensor '{}': lies on {} and the conversion works on {}: expected both on the cpu "
-                            "(to_device() moves a tensor)",
-                            source.name(), device_name(source.device()), device_name(device)),
-                {.from = device_name(source.device()), .to = device_name(device)});
+    return fail(
+        ErrorCode::kDevice,
+        fmt::format("tensor '{}': lies on {} and the conversion works on {}: expected both on the cpu "
+                    "(to_device() moves a tensor)",
+                    source.name(), device_name(source.device()), device_name(device)),
+        {.from = device_name(source.device()), .to = device_name(device)});
   }
   if (!traits(from.encoding).can_decode && from.encoding != Encoding::kF32) {
     return fail(ErrorCode::kUnsupported,

@@ -32,7 +32,9 @@ uint64_t run_granule(uint64_t border, uint64_t columns, uint64_t rows) {
   return columns % border == 0 || rows <= 1 ? border : columns;
 }
 
-bool is_finite(const PlanarExtent& extent) { return std::isfinite(std::bit_cast<float>(extent.peak)); }
+bool is_finite(Encoding to, const PlanarExtent& extent) {
+  return std::isfinite(direct_planar_scale(to, extent));
+}
 
 // Makes values finite as saturate() does in blocks: NaN becomes 0, Inf the largest finite magnitude.
 void make_finite(float* values, uint64_t count, float largest) {
@@ -50,7 +52,9 @@ float largest_finite(const float* values, uint64_t count, float largest = 0) {
 }
 
 // What saturate() takes when a group has no finite value but zeros.
-float or_default(float largest) { return largest > 0 ? largest : 65504.0f; }
+float or_default(float largest) {
+  return largest > 0 ? largest : 65504.0f;
+}
 
 // Groups whose values are not 0 but too small for the reciprocal of their scale.
 bool is_flushed(Encoding to, const PlanarExtent& extent, float scale) {
@@ -82,24 +86,26 @@ TensorRecoder::TensorRecoder(const Tensor& source, ValueFormat to, const FormatL
       border = group_;
     }
   }
-  granule_ = std::max(run_granule(border, columns_, rows),
-                      run_granule(border_elements(from_), columns_, rows));
+  granule_ =
+      std::max(run_granule(border, columns_, rows), run_granule(border_elements(from_), columns_, rows));
   if (to_.scales == ScaleGroup::kTensor && measured_groups_ == 0) granule_ = std::max<uint64_t>(1, elements_);
   if (const auto bytes = source_.bytes()) bytes_ = bytes->data();
   direct_ = !from_.is_planar() && !to_.is_planar() && !options_.in_place && bytes_ != nullptr;
 }
 
-// How many elements of a run go into the tile next. Planar rows are cut at borders alone: whole rows while they
-// fit, else a piece of one.
+// How many elements of a run go into the tile next. Planar rows are cut at borders alone: whole rows while
+// they fit, else a piece of one.
 uint64_t TensorRecoder::tile_elements(uint64_t at, uint64_t end) const {
   if (!from_.is_planar() && !to_.is_planar()) return std::min(kTile, end - at);
   const uint64_t column = at % columns_;
-  const uint64_t fit = column == 0 && columns_ <= kTile ? kTile / columns_ * columns_
-                                                        : std::min(kTile, columns_ - column);
+  const uint64_t fit =
+      column == 0 && columns_ <= kTile ? kTile / columns_ * columns_ : std::min(kTile, columns_ - column);
   return std::min(fit, end - at);
 }
 
-std::string_view TensorRecoder::name() const { return source_.name(); }
+std::string_view TensorRecoder::name() const {
+  return source_.name();
+}
 
 uint64_t TensorRecoder::scratch_bytes() const {
   if (measured_groups_ == 0 || options_.method == QuantizeMethod::kDirect) return 0;
@@ -222,24 +228,23 @@ Status TensorRecoder::find_scale(uint64_t first, float* values, uint64_t count, 
                                  RecodeCounts& counts) const {
   PlanarExtent extent;
   kernels::measure_planar(to_.encoding, values, count, extent);
-  if (!is_finite(extent)) {
+  if (!is_finite(to_.encoding, extent)) {
     if (options_.overflow == OverflowRule::kRefuse) return refuse(first, values, count);
     make_finite(values, count, or_default(largest_finite(values, count)));
     ++counts.saturated;
     extent = {};
     kernels::measure_planar(to_.encoding, values, count, extent);
   }
-  scale = planar_scale(to_.encoding, options_.method, {values, count},
-                       direct_planar_scale(to_.encoding, extent));
+  scale =
+      planar_scale(to_.encoding, options_.method, {values, count}, direct_planar_scale(to_.encoding, extent));
   counts.encode.flushed += is_flushed(to_.encoding, extent, scale) ? 1 : 0;
   return {};
 }
 
 Status TensorRecoder::measure(uint64_t group, RecodeCounts& counts) const {
   const uint64_t first = group * group_;
-  return options_.method == QuantizeMethod::kDirect
-             ? measure_directly(first, group_, scales_[group], counts)
-             : measure_whole(first, group_, scales_[group], counts);
+  return options_.method == QuantizeMethod::kDirect ? measure_directly(first, group_, scales_[group], counts)
+                                                    : measure_whole(first, group_, scales_[group], counts);
 }
 
 // Tile after tile; `count` values from `first` on are one group.
@@ -257,12 +262,12 @@ Status TensorRecoder::measure_directly(uint64_t first, uint64_t count, float& sc
   Status status;
   each_tile([&](uint64_t at, uint64_t n) {
     kernels::measure_planar(to_.encoding, tile.values, n, extent);
-    if (status && options_.overflow == OverflowRule::kRefuse && !is_finite(extent)) {
+    if (status && options_.overflow == OverflowRule::kRefuse && !is_finite(to_.encoding, extent)) {
       status = refuse(at, tile.values, n);
     }
   });
   if (!status) return status;
-  if (!is_finite(extent)) {
+  if (!is_finite(to_.encoding, extent)) {
     float largest = 0;
     each_tile([&](uint64_t, uint64_t n) { largest = largest_finite(tile.values, n, largest); });
     extent = {};
@@ -299,7 +304,7 @@ Status TensorRecoder::check(uint64_t first, uint64_t count) const {
     // Every encoding, and its scale, holds what F16 holds.
     if (std::fabs(std::bit_cast<float>(extent.peak)) <= 65504.0f) continue;
     if (to_.is_planar()) {
-      if (!is_finite(extent)) return refuse(at, tile.values, n);
+      if (!is_finite(Encoding::kQ8_0, extent)) return refuse(at, tile.values, n);
       continue;
     }
     if (to_.encoding == Encoding::kF32) continue;
@@ -320,10 +325,11 @@ Status TensorRecoder::check_exact(uint64_t first, uint64_t count) const {
   Tile encoded;
   Tile decoded;
   const auto lost = [&](uint64_t index, float value) {
-    return fail(ErrorCode::kDataLoss,
-                fmt::format("tensor '{}': element {}: {} cannot hold {} of {} exactly (a lossy converter rounds)",
-                            name(), index, to_string(to_), value, to_string(from_)),
-                {.index = index, .from = to_string(from_), .to = to_string(to_)});
+    return fail(
+        ErrorCode::kDataLoss,
+        fmt::format("tensor '{}': element {}: {} cannot hold {} of {} exactly (a lossy converter rounds)",
+                    name(), index, to_string(to_), value, to_string(from_)),
+        {.index = index, .from = to_string(from_), .to = to_string(to_)});
   };
   const RecodeSpec spec{.from = Encoding::kF32, .to = to_.encoding, .method = options_.method};
   for (uint64_t at = first, n = 0; at < first + count; at += n) {

@@ -1,6 +1,7 @@
-// TensorRecoder: turns runs of one tensor's values, whatever its format and strides, into the bytes of another
-// format. The one place where tensors are converted; everything above decides only which runs, when, by which
-// thread and into which memory. Runs are independent of each other, so any number of threads may call.
+// TensorRecoder: turns runs of one tensor's values, whatever its format and strides, into the bytes of
+// another format. The one place where tensors are converted; everything above decides only which runs, when,
+// by which thread and into which memory. Runs are independent of each other, so any number of threads may
+// call.
 //
 // Shares the source and borrows the target's memory. Needs nothing besides: tiles of values lie on the stack.
 #pragma once
@@ -75,7 +76,9 @@ class TensorRecoder {
   uint64_t tile_elements(uint64_t at, uint64_t end) const;
   Status check_source(uint64_t first, uint64_t count) const;
   Status refuse(uint64_t first, const float* values, uint64_t count) const;
-  void decode(uint64_t first, uint64_t count, float* values) const { source_.decode_run(first, count, values); }
+  void decode(uint64_t first, uint64_t count, float* values) const {
+    source_.decode_run(first, count, values);
+  }
   std::string_view name() const;
 
   Tensor source_;
@@ -90,8 +93,8 @@ class TensorRecoder {
   uint64_t granule_ = 1;
   uint64_t group_ = 0;  // values that share a planar scale at most
   uint64_t measured_groups_ = 0;
-  const std::byte* bytes_ = nullptr;   // the source's, when it is contiguous
-  bool direct_ = false;                // a kernel may read them where they lie
+  const std::byte* bytes_ = nullptr;  // the source's, when it is contiguous
+  bool direct_ = false;               // a kernel may read them where they lie
 };
 
 }  // namespace lobit

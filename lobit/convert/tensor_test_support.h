@@ -22,7 +22,8 @@ inline Shape shape_of(std::initializer_list<int64_t> extents) {
   return Shape::create(std::vector<int64_t>(extents)).value();
 }
 
-inline Tensor test_tensor(const Shape& shape, FormatChoice format, MemoryResource& memory, uint32_t seed = 1) {
+inline Tensor test_tensor(const Shape& shape, FormatChoice format, MemoryResource& memory,
+                          uint32_t seed = 1) {
   return Tensor::from_values(test_weights(shape.elements(), seed), shape, format, memory).value();
 }
 

@@ -18,9 +18,10 @@ tl::unexpected<Error> unrepresentable_value(std::string_view tensor, uint64_t in
 }
 
 tl::unexpected<Error> invalid_code(std::string_view tensor, uint64_t index, std::string_view format) {
-  return fail(ErrorCode::kCorrupt,
-              fmt::format("tensor '{}': element {}: holds a code that {} does not have", tensor, index, format),
-              {.index = index});
+  return fail(
+      ErrorCode::kCorrupt,
+      fmt::format("tensor '{}': element {}: holds a code that {} does not have", tensor, index, format),
+      {.index = index});
 }
 
 Status check_codes(const BlockPlace& place, Encoding encoding, const std::byte* blocks, size_t block_count) {

@@ -17,8 +17,8 @@ Result<Tensor> ZeroCopyConverter::reinterpret(const Tensor& tensor, FormatChoice
     if (Result<Tensor> view = tensor.bit_view(format)) return view;
   }
   return fail(ErrorCode::kUnsupported,
-              fmt::format("zero copy: {} cannot be shown as {} without touching a byte", to_string(tensor.format()),
-                          to_string(format)),
+              fmt::format("zero copy: {} cannot be shown as {} without touching a byte",
+                          to_string(tensor.format()), to_string(format)),
               {.from = to_string(tensor.format()), .to = to_string(format)});
 }
 
