@@ -5,6 +5,7 @@ import sys
 
 from bench import common
 from bench.allocators import driver as allocators
+from bench.engine import driver as engine
 from bench.files import driver as files
 from bench.kernels import driver as kernels
 from bench.pools import driver as pools
@@ -12,7 +13,7 @@ from bench.trace import driver as trace
 from bench.tracking import driver as tracking
 
 BENCHES = {"kernels": kernels, "files": files, "allocators": allocators, "trace": trace,
-           "pools": pools, "tracking": tracking}
+           "pools": pools, "tracking": tracking, "engine": engine}
 
 
 def parse():

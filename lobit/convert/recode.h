@@ -30,6 +30,12 @@ struct RecodeSpec {
 struct RecodeCounts {
   EncodeCounts encode;
   uint64_t saturated = 0;
+
+  RecodeCounts& operator+=(const RecodeCounts& other) {
+    encode += other.encode;
+    saturated += other.saturated;
+    return *this;
+  }
 };
 
 class Recoder {
