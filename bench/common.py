@@ -136,6 +136,8 @@ def ratio(row, other):
 def number(value):
     if value is None:
         return "-"
+    if 0 < value < 0.01:
+        return f"{value:.3g}"
     return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 10 else f"{value:.3f}"
 
 

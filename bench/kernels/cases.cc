@@ -68,7 +68,7 @@ Row Bench::run(const Case& c) {
   add_limits(c, contestants);
   sample_in_turns(contestants, sampling_);
   for (const Contestant& contestant : contestants) {
-    row.gb_per_s[contestant.name] = static_cast<double>(count_ * sizeof(float)) * 1e-9 / contestant.seconds;
+    row.values[contestant.name] = static_cast<double>(count_ * sizeof(float)) * 1e-9 / contestant.seconds;
   }
   row.bytes_equal = compare(c, contestants);
   return row;

@@ -27,8 +27,11 @@ std::vector<Case> all_cases();
 std::string case_name(const Case& c);  // "f32->tq2_0"
 
 struct Row {
-  std::string name;                            // the case and the buffer: "f32->tq2_0 256 MiB"
-  std::map<std::string, double> gb_per_s;      // ours, ggml, ggml-cpu, memcpy, memset, read
+  std::string name;  // the case and the buffer: "f32->tq2_0 256 MiB"
+  std::string metric = "rate";
+  std::string unit = "GB/s";
+  std::string better = "higher";
+  std::map<std::string, double> values;        // ours, ggml, ggml-cpu, memcpy, memset, read
   std::map<std::string, std::string> reasons;  // why a contestant is missing
   std::optional<bool> bytes_equal;             // ours and ggml's; nothing when one of them is missing
 };

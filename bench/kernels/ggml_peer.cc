@@ -56,10 +56,11 @@ bool GgmlPeer::knows(Encoding encoding) const {
   return traits_of(encoding) != nullptr;
 }
 
-void GgmlPeer::quantize(Encoding to, const float* values, void* blocks, size_t count, size_t row) const {
+void GgmlPeer::quantize(Encoding to, const float* values, void* blocks, size_t count, size_t row,
+                        const float* importance) const {
   LOBIT_CHECK(knows(to) && count % row == 0);
   quantize_chunk_(ggml_type(to), values, blocks, 0, static_cast<int64_t>(count / row),
-                  static_cast<int64_t>(row), nullptr);
+                  static_cast<int64_t>(row), importance);
 }
 
 GgmlPeer::FromFloat GgmlPeer::cpu_from_float(Encoding to) const {

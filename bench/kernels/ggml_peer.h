@@ -25,8 +25,10 @@ class GgmlPeer {
   // What ggml calls the encoding has this number and name here (the tables were compared at open()).
   bool knows(Encoding encoding) const;
 
-  // F32 -> encoding as the quantizer does it, in rows of `row` values.
-  void quantize(Encoding to, const float* values, void* blocks, size_t count, size_t row) const;
+  // F32 -> encoding as the quantizer does it, in rows of `row` values; `importance` weighs the squared errors
+  // of columns, and makes ggml look for scales in some encodings.
+  void quantize(Encoding to, const float* values, void* blocks, size_t count, size_t row,
+                const float* importance = nullptr) const;
 
   // F32 -> encoding as the CPU backend does it for activations; nullptr where it has none.
   FromFloat cpu_from_float(Encoding to) const;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bench/kernels/cases.h"
+#include "bench/kernels/methods.h"
 #include "bench/program.h"
 #include <nlohmann/json.hpp>
 
@@ -45,13 +46,13 @@ bool choose_simd(std::string_view name) {
 nlohmann::json to_json(const Row& row) {
   nlohmann::json out = {{"bench", "kernels"},
                         {"case", row.name},
-                        {"metric", "rate"},
-                        {"unit", "GB/s"},
-                        {"better", "higher"},
+                        {"metric", row.metric},
+                        {"unit", row.unit},
+                        {"better", row.better},
                         {"ours", nullptr},
-                        {"peers", {{"ggml", nullptr}, {"ggml-cpu", nullptr}}},
+                        {"peers", nlohmann::json::object()},
                         {"limits", nlohmann::json::object()}};
-  for (const auto& [name, rate] : row.gb_per_s) {
+  for (const auto& [name, rate] : row.values) {
     if (name == "ours") {
       out["ours"] = rate;
     } else {
@@ -78,6 +79,7 @@ nlohmann::json run_cases(const Options& options, const GgmlPeer* peer, const std
       rows.push_back(to_json(row));
     }
   }
+  for (const Row& row : run_methods(options.only, peer, peer_reason, sampling)) rows.push_back(to_json(row));
   return rows;
 }
 

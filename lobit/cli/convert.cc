@@ -28,6 +28,14 @@ constexpr const char* kFooter =
     "default:\n"
     "i8 (q8_0), i4 (q4_0), i2 (q2_0), i1 (q1_0), bitnet158 (tq2_0).\n"
     "\n"
+    "METHOD: direct takes each block's scale from its largest value and gives ggml's bytes; scaled looks for "
+    "a "
+    "better\n"
+    "scale; exact finds the one with the least squared error, slowly. ggml's names and i8 mean direct; i4, "
+    "i2, "
+    "i1 and\n"
+    "bitnet158 mean scaled. q4_1 and q5_1 have direct alone; q1_0's direct scale is the exact one.\n"
+    "\n"
     "1-D tensors, norms and routers become f32; embeddings and the output q8_0 when ENCODING has fewer than "
     "8 bits.\n"
     "Where ENCODING's block does not divide a tensor's rows: tq1_0, tq2_0, q1_0 -> q2_0 -> q4_0 -> f16.\n"
@@ -38,6 +46,7 @@ constexpr const char* kFooter =
     "  lobit convert model.gguf -o mixed.gguf --to q4_0 --rule 'ffn_down=q8_0' --keep '^output' --verify\n"
     "  lobit convert model.safetensors -o small.safetensors --to bitnet158 --ternary absmean --report "
     "out.html\n"
+    "  lobit convert model.gguf -o small.gguf --to q4_0 --method exact --verify\n"
     "  lobit convert model.gguf -o small.gguf --to i4 --dry-run";
 
 struct Arguments {
@@ -48,6 +57,7 @@ struct Arguments {
   std::vector<std::string> keep;
   std::string split_max_size;
   std::string memory_limit;
+  std::string method;  // "": what the names of encodings mean
   std::string ternary = "direct";
   std::string report;
   std::string memory_trace;
@@ -77,6 +87,7 @@ std::string command_line(const Arguments& args) {
   for (const std::string& rule : args.rules) option("--rule", rule);
   for (const std::string& pattern : args.keep) option("--keep", pattern);
   flag("--pure", args.pure);
+  option("--method", args.method);
   option("--ternary", args.ternary == "direct" ? "" : args.ternary);
   flag("--saturate", args.saturate);
   option("--split-max-size", args.split_max_size);
@@ -101,10 +112,21 @@ Error with_suggestion(Error error, const std::string& rule) {
   return error;
 }
 
+// What the options say together, beyond what each says alone.
+Status check_method(const Arguments& args) {
+  if (args.method.empty() || args.ternary != "absmean") return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("--method {} and --ternary absmean: both choose the scales of ternary tensors; "
+                          "expected one of them",
+                          args.method));
+}
+
 Result<EncodingPolicy> policy_of(const Arguments& args) {
+  LOBIT_RETURN_IF_ERROR(check_method(args));
   EncodingPolicy policy;
   if (!args.to.empty()) {
     LOBIT_TRY(policy.to, encoding_argument(args.to));
+    policy.method = method_of_name(args.to);
   }
   for (const std::string& text : args.rules) {
     Result<EncodingRule> rule = EncodingRule::parse(text);
@@ -112,6 +134,10 @@ Result<EncodingPolicy> policy_of(const Arguments& args) {
     policy.rules.push_back(std::move(*rule));
   }
   policy.keep = args.keep;
+  if (const auto method = parse_quantize_method(args.method)) {
+    policy.method = *method;
+    for (EncodingRule& rule : policy.rules) rule.method = *method;
+  }
   policy.defaults = args.pure ? PolicyDefaults::kPure : PolicyDefaults::kUsable;
   return policy;
 }
@@ -168,6 +194,7 @@ ConversionReport report_of(const Model& model, const ConversionPlan& plan, const
     tensor.shape = shape_text(source.shape);
     tensor.from = encoding_name(source.encoding);
     tensor.to = encoding_name(planned.choice.encoding);
+    tensor.method = scale_rule_name(plan, planned, source.encoding);
     tensor.elements = source.shape.elements();
     tensor.bytes_in = source.bytes;
     tensor.bytes_out = planned.bytes;
@@ -322,9 +349,12 @@ void add_convert(CLI::App& app, Command& chosen) {
       ->type_name("REGEX")
       ->allow_extra_args(false);
   command->add_flag("--pure", args->pure, "Every tensor with 2 or more dimensions gets ENCODING");
+  command->add_option("--method", args->method, "How block scales are found: direct, scaled or exact")
+      ->type_name("METHOD")
+      ->check(CLI::IsMember({"direct", "scaled", "exact"}));
   command
       ->add_option("--ternary", args->ternary,
-                   "Ternary scale: direct (each block's maximum) or absmean (BitNet's)")
+                   "Ternary scale: direct (each block's own) or absmean (BitNet's)")
       ->check(CLI::IsMember({"direct", "absmean"}));
   command->add_flag("--saturate", args->saturate,
                     "Store the nearest value where one does not fit, instead of failing");

@@ -127,8 +127,19 @@ class Loop {
 
 Status for_each_chunk(ThreadPool& pool, std::span<const ChunkedItem> items, const RunControl& control,
                       const std::function<Status(size_t, const Chunk&)>& work) {
+  return for_each_chunk(ChunkWorkers{&pool, pool.size()}, items, control, work);
+}
+
+Status for_each_chunk(const ChunkWorkers& workers, std::span<const ChunkedItem> items,
+                      const RunControl& control, const std::function<Status(size_t, const Chunk&)>& work) {
   Loop loop(items, control);
-  pool.run([&](size_t worker) { loop.work(worker, work); });
+  if (workers.pool == nullptr || workers.count <= 1) {
+    loop.work(0, work);
+  } else {
+    workers.pool->run([&](size_t worker) {
+      if (worker < workers.count) loop.work(worker, work);
+    });
+  }
   return loop.finish();
 }
 

@@ -46,4 +46,15 @@ LOBIT_API Status for_each_chunk(ThreadPool& pool, std::span<const ChunkedItem> i
                                 const RunControl& control,
                                 const std::function<Status(size_t worker, const Chunk& chunk)>& work);
 
+// Who does the work: at most `count` of a pool's workers, or the calling thread alone without a pool.
+struct ChunkWorkers {
+  ThreadPool* pool = nullptr;
+  size_t count = 1;
+};
+
+// The same; worker < max(1, workers.count).
+LOBIT_API Status for_each_chunk(const ChunkWorkers& workers, std::span<const ChunkedItem> items,
+                                const RunControl& control,
+                                const std::function<Status(size_t worker, const Chunk& chunk)>& work);
+
 }  // namespace lobit

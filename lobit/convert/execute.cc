@@ -2,21 +2,19 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <mutex>
 #include <optional>
 #include <system_error>
 
 #include <fmt/format.h>
 
-#include "lobit/base/check.h"
 #include "lobit/base/fp_env.h"
 #include "lobit/convert/absmean.h"
 #include "lobit/convert/budget.h"
+#include "lobit/convert/file_chunk.h"
 #include "lobit/convert/recode.h"
 #include "lobit/convert/workers.h"
 #include "lobit/dtype/half.h"
-#include "lobit/kernels/codec.h"
 
 namespace lobit {
 namespace {
@@ -126,9 +124,7 @@ class Execution {
   }
 
   bool needs_gamma(size_t planned) const {
-    const Encoding to = plan_.tensors[planned].choice.encoding;
-    return plan_.ternary == TernaryRule::kAbsMean && source_of(planned).encoding != to &&
-           (to == Encoding::kTQ1_0 || to == Encoding::kTQ2_0);
+    return gets_absmean(plan_, plan_.tensors[planned], source_of(planned).encoding);
   }
 
   Status find_gammas() {
@@ -178,73 +174,28 @@ class Execution {
   Status convert_chunk(size_t worker, const Chunk& chunk) {
     const PlannedTensor& planned = plan_.tensors[chunk.item];
     const TensorEntry& source = model_.tensors[planned.source];
-    const Encoding to = planned.choice.encoding;
-    const uint64_t source_at = bytes_before(source.encoding, chunk.first);
-    const uint64_t source_bytes = bytes_before(source.encoding, chunk.count);
-    const uint64_t target_bytes = bytes_before(to, chunk.count);
     const File& file = model_.parts[source.part].file;
-
-    const std::span<std::byte> buffer = workers_->buffers[worker].bytes();
-    const std::span<std::byte> in = buffer.subspan(Recoder::kTileBytes, source_bytes);
-    file.prefetch(source.offset + source_at + kReadAhead, source_bytes);
-    LOBIT_RETURN_IF_ERROR(file.read_at(source.offset + source_at, in));
-
-    OutputFile& output = files_[planned.file];
-    const uint64_t target_at = planned.offset + bytes_before(to, chunk.first);
-    if (source.encoding == to) return output.write_at(target_at, in);
-
-    LOBIT_RETURN_IF_ERROR(check_codes(source, chunk, in));
-    const std::span<std::byte> out = buffer.subspan(target_offset(in.size()), target_bytes);
-    LOBIT_RETURN_IF_ERROR(recode(chunk, buffer.first(Recoder::kTileBytes), in, out));
-    return output.write_at(target_at, out);
-  }
-
-  Status recode(const Chunk& chunk, std::span<std::byte> tile, std::span<const std::byte> in,
-                std::span<std::byte> out) {
-    const PlannedTensor& planned = plan_.tensors[chunk.item];
-    const TensorEntry& source = model_.tensors[planned.source];
-    Recoder recoder(tile);
-    const RecodeSpec spec{source.encoding, planned.choice.encoding,
-                          gammas_.empty() ? std::nullopt : gammas_[chunk.item],
-                          options_.overflow == OverflowRule::kSaturate};
-    const RecodeCounts counts = recoder.run(spec, in.data(), out.data(), chunk.count);
-    if (counts.encode.unrepresentable > 0) {
-      return unrepresentable(source, chunk.first, spec,
-                             recoder.find_unrepresentable(spec, in.data(), chunk.count));
-    }
+    file.prefetch(source.offset + bytes_before(source.encoding, chunk.first) + kReadAhead,
+                  bytes_before(source.encoding, chunk.count));
+    const FileTensor tensor{.name = source.name,
+                            .source = &file,
+                            .source_offset = source.offset,
+                            .target = &files_[planned.file],
+                            .target_offset = planned.offset,
+                            .spec = {.from = source.encoding,
+                                     .to = planned.choice.encoding,
+                                     .gamma = gammas_.empty() ? std::nullopt : gammas_[chunk.item],
+                                     .saturate = options_.overflow == OverflowRule::kSaturate,
+                                     .method = planned.choice.method},
+                            .remedy = "--saturate stores the nearest value"};
+    RecodeCounts counts;
+    LOBIT_RETURN_IF_ERROR(convert_file_chunk(tensor, chunk, workers_->buffers[worker].bytes(), counts));
     if (counts.encode.flushed > 0 || counts.saturated > 0) {
       const std::lock_guard lock(counts_mutex_);
       result_.tensors[chunk.item].flushed += counts.encode.flushed;
       result_.tensors[chunk.item].saturated += counts.saturated;
     }
     return {};
-  }
-
-  static Status unrepresentable(const TensorEntry& source, uint64_t first, const RecodeSpec& spec,
-                                std::optional<Recoder::Offender> offender) {
-    LOBIT_CHECK(offender.has_value());
-    const uint64_t index = first + offender->index;
-    const std::string_view why = std::isfinite(offender->value) ? "is too large for" : "has no code in";
-    return fail(ErrorCode::kDataLoss,
-                fmt::format("tensor '{}': element {}: {} {} {} (--saturate stores the nearest value)",
-                            source.name, index, offender->value, why, encoding_name(spec.to)),
-                {.index = index,
-                 .from = std::string(encoding_name(spec.from)),
-                 .to = std::string(encoding_name(spec.to))});
-  }
-
-  // Codes that no encoder writes mean a damaged file; better to say so than to convert them.
-  static Status check_codes(const TensorEntry& source, const Chunk& chunk, std::span<const std::byte> in) {
-    const EncodingTraits& t = traits(source.encoding);
-    const size_t blocks = chunk.count / t.block_elements;
-    const size_t bad = kernels::first_invalid_block(source.encoding, in.data(), blocks);
-    if (bad == blocks) return {};
-    const uint64_t block = chunk.first / t.block_elements + bad;
-    const uint64_t offset = source.offset + block * t.block_bytes;
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("tensor '{}': block {} at byte {}: holds a code that {} does not have",
-                            source.name, block, offset, t.name),
-                {.offset = offset, .index = block});
   }
 
   // Writes a companion file under its temporary name, through the first worker's buffer.

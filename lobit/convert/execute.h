@@ -8,18 +8,13 @@
 #include "lobit/base/export.h"
 #include "lobit/base/result.h"
 #include "lobit/convert/chunks.h"
+#include "lobit/convert/overflow_rule.h"
 #include "lobit/convert/plan.h"
 #include "lobit/format/model.h"
 #include "lobit/io/file.h"
 #include "lobit/memory/memory_resource.h"
 
 namespace lobit {
-
-// What to do with a value that the target cannot hold.
-enum class OverflowRule : uint8_t {
-  kRefuse,    // kDataLoss, naming the tensor and the element
-  kSaturate,  // the nearest value that it can hold; NaN becomes 0 in block encodings (see saturate.h)
-};
 
 enum class ExistingFiles : uint8_t { kRefuse, kReplace };
 

@@ -221,6 +221,15 @@ Encoding main_encoding(const Model& model, const EncodingPolicy& policy, const E
   return static_cast<Encoding>(std::ranges::max_element(elements) - elements.begin());
 }
 
+// The method by which that encoding is made: of `to`, or else of the first tensor that becomes it.
+QuantizeMethod main_method(Encoding main, const EncodingPolicy& policy, const EncodingChoices& choices) {
+  if (policy.to) return has_scale_search(main) ? policy.method : QuantizeMethod::kDirect;
+  const auto made = std::ranges::find_if(choices.tensors, [&](const EncodingChoice& choice) {
+    return choice.encoding == main && choice.reason == ChoiceReason::kRule;
+  });
+  return made == choices.tensors.end() ? QuantizeMethod::kDirect : made->method;
+}
+
 // The source's; a GGUF file that went through safetensors still says its own.
 uint32_t output_alignment(const Model& model, const Metadata& metadata) {
   if (model.format == FileFormat::kGguf) return model.alignment;
@@ -301,6 +310,17 @@ std::vector<fs::path> ConversionPlan::existing_targets() const {
   return existing;
 }
 
+bool gets_absmean(const ConversionPlan& plan, const PlannedTensor& tensor, Encoding from) {
+  const Encoding to = tensor.choice.encoding;
+  return plan.ternary == TernaryRule::kAbsMean && from != to &&
+         (to == Encoding::kTQ1_0 || to == Encoding::kTQ2_0);
+}
+
+std::string_view scale_rule_name(const ConversionPlan& plan, const PlannedTensor& tensor, Encoding from) {
+  if (tensor.choice.encoding == from || !traits(tensor.choice.encoding).is_block()) return "";
+  return gets_absmean(plan, tensor, from) ? "absmean" : quantize_method_name(tensor.choice.method);
+}
+
 Result<ConversionPlan> plan_conversion(const Model& model, const EncodingPolicy& policy,
                                        const OutputOptions& output) {
   LOBIT_TRY(const Target target, target_of(output));
@@ -329,7 +349,8 @@ Result<ConversionPlan> plan_conversion(const Model& model, const EncodingPolicy&
     plan.source_bytes += tensor.bytes;
     plan.target_bytes += bytes;
   }
-  const Provenance provenance{main_encoding(model, policy, choices), output.ternary};
+  const Encoding main = main_encoding(model, policy, choices);
+  const Provenance provenance{main, output.ternary, main_method(main, policy, choices)};
   LOBIT_TRY(const Metadata metadata, target_metadata(model, target.format, provenance, specs));
   LOBIT_RETURN_IF_ERROR(plan_files(model, target, metadata, specs, output.split_max_size, plan));
   LOBIT_RETURN_IF_ERROR(check_parts_not_themselves(model, plan));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lobit/base/export.h"
@@ -16,8 +17,10 @@ namespace lobit {
 
 // How ternary codes are found.
 enum class TernaryRule : uint8_t {
-  kDirect,   // as ggml does: scale = largest magnitude of the block
-  kAbsMean,  // as BitNet b1.58 does: one scale for the tensor, the mean magnitude; reads the tensor twice
+  kDirect,  // block by block, as the tensor's method says
+  // As BitNet b1.58 does: one scale for the tensor, the mean magnitude; reads the tensor twice. It takes the
+  // place of the method of tensors that become TQ1_0 or TQ2_0.
+  kAbsMean,
 };
 
 enum class NamePolicy : uint8_t {
@@ -76,6 +79,15 @@ struct ConversionPlan {
   // What would be replaced by carrying out the plan.
   LOBIT_API std::vector<std::filesystem::path> existing_targets() const;
 };
+
+// Whether a tensor of the plan, stored as `from` in the source, gets one mean magnitude as the scale of all
+// its blocks.
+LOBIT_API bool gets_absmean(const ConversionPlan& plan, const PlannedTensor& tensor, Encoding from);
+
+// How the scales of such a tensor are found: "absmean", or the name of its method; "" for tensors that are
+// copied or become plain numbers.
+LOBIT_API std::string_view scale_rule_name(const ConversionPlan& plan, const PlannedTensor& tensor,
+                                           Encoding from);
 
 // kInvalidArgument for an output that is neither of the above, the input's own folder, or a split that the
 // format lacks; kUnsupported when Hugging Face names would have to become GGUF's (see NamePolicy::kRaw), or

@@ -6,6 +6,7 @@
 
 #include "lobit/convert/pattern.h"
 #include "lobit/format/tensor_role.h"
+#include "lobit/quant/quantizer.h"
 
 namespace lobit {
 namespace {
@@ -43,6 +44,15 @@ Status check_writable(Encoding encoding, std::string_view where) {
               {.to = std::string(encoding_name(encoding))});
 }
 
+Status check_method(Encoding encoding, QuantizeMethod method, std::string_view where) {
+  if (encoding == Encoding::kF32 || quantizer(encoding, method) != nullptr) return {};
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("{}: there is no {} method for {}, which has a minimum beside its scale; expected "
+                          "direct, or another encoding",
+                          where, quantize_method_name(method), encoding_name(encoding)),
+              {.to = std::string(encoding_name(encoding))});
+}
+
 // A tensor with its place in the model cannot become `encoding`: says why.
 Status check_convertible(const TensorEntry& tensor, Encoding encoding) {
   if (tensor.encoding == encoding || traits(tensor.encoding).can_decode) return {};
@@ -66,7 +76,10 @@ class Chooser {
                   fmt::format("encoding {}: plain numbers are copied as they are; weights cannot become them",
                               encoding_name(*policy.to)));
     }
-    if (policy.to) LOBIT_RETURN_IF_ERROR(check_writable(*policy.to, "encoding"));
+    if (policy.to) {
+      LOBIT_RETURN_IF_ERROR(check_writable(*policy.to, "encoding"));
+      LOBIT_RETURN_IF_ERROR(check_method(*policy.to, policy.method, "encoding"));
+    }
     for (const EncodingRule& rule : policy.rules) {
       LOBIT_TRY(Pattern pattern, Pattern::compile(rule.pattern));
       chooser.rules_.push_back(std::move(pattern));
@@ -82,12 +95,12 @@ class Chooser {
   }
 
   Result<EncodingChoice> choose(const TensorEntry& tensor) {
-    LOBIT_TRY(const bool keep, find_keep(tensor));
-    LOBIT_TRY(const size_t rule, find_rule(tensor));
-    if (keep) return EncodingChoice{tensor.encoding, ChoiceReason::kKept};
-    if (rule < rules_.size()) return by_rule(tensor, rule);
-    if (!policy_.to) return EncodingChoice{tensor.encoding, ChoiceReason::kKept};
-    return by_default(tensor, *policy_.to);
+    LOBIT_TRY(EncodingChoice choice, choose_encoding(tensor));
+    if (has_scale_search(choice.encoding) && choice.encoding != tensor.encoding) {
+      choice.method =
+          choice.reason == ChoiceReason::kRule ? policy_.rules[choice.rule].method : policy_.method;
+    }
+    return choice;
   }
 
   Result<std::vector<size_t>> finish() && {
@@ -110,6 +123,15 @@ class Chooser {
 
  private:
   explicit Chooser(const EncodingPolicy& policy) : policy_(policy) {}
+
+  Result<EncodingChoice> choose_encoding(const TensorEntry& tensor) {
+    LOBIT_TRY(const bool keep, find_keep(tensor));
+    LOBIT_TRY(const size_t rule, find_rule(tensor));
+    if (keep) return EncodingChoice{tensor.encoding, ChoiceReason::kKept};
+    if (rule < rules_.size()) return by_rule(tensor, rule);
+    if (!policy_.to) return EncodingChoice{tensor.encoding, ChoiceReason::kKept};
+    return by_default(tensor, *policy_.to);
+  }
 
   Result<bool> find_keep(const TensorEntry& tensor) {
     bool any = false;
@@ -136,7 +158,10 @@ class Chooser {
     const Encoding encoding = policy_.rules[rule].encoding;
     const std::string where =
         fmt::format("rule '{}={}'", policy_.rules[rule].pattern, encoding_name(encoding));
-    if (tensor.encoding != encoding) LOBIT_RETURN_IF_ERROR(check_writable(encoding, where));
+    if (tensor.encoding != encoding) {
+      LOBIT_RETURN_IF_ERROR(check_writable(encoding, where));
+      LOBIT_RETURN_IF_ERROR(check_method(encoding, policy_.rules[rule].method, where));
+    }
     LOBIT_RETURN_IF_ERROR(check_convertible(tensor, encoding));
     if (!divides(encoding, tensor)) {
       return fail(
@@ -192,7 +217,7 @@ Result<EncodingRule> EncodingRule::parse(std::string_view text) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("rule '{}': unknown encoding '{}'", text, text.substr(at + 1)));
   }
-  return EncodingRule{std::string(text.substr(0, at)), *encoding};
+  return EncodingRule{std::string(text.substr(0, at)), *encoding, method_of_name(text.substr(at + 1))};
 }
 
 std::string describe(const EncodingChoice& choice, const EncodingPolicy& policy, const TensorEntry& tensor) {

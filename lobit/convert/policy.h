@@ -11,6 +11,7 @@
 #include "lobit/base/result.h"
 #include "lobit/dtype/encoding.h"
 #include "lobit/format/tensor_entry.h"
+#include "lobit/quant/quantize_method.h"
 
 namespace lobit {
 
@@ -18,8 +19,10 @@ namespace lobit {
 struct EncodingRule {
   std::string pattern;
   Encoding encoding = Encoding::kF32;
+  QuantizeMethod method = QuantizeMethod::kDirect;
 
-  // "REGEX=ENCODING", split at the last '='. kInvalidArgument when the form or the encoding is unknown.
+  // "REGEX=ENCODING", split at the last '='; the method is method_of_name(ENCODING). kInvalidArgument when
+  // the form or the encoding is unknown.
   LOBIT_API static Result<EncodingRule> parse(std::string_view text);
 };
 
@@ -36,6 +39,7 @@ struct EncodingPolicy {
   std::vector<EncodingRule> rules = {};  // the first that matches wins, before any default
   std::vector<std::string> keep = {};    // patterns of tensors that are copied unchanged; win over rules
   PolicyDefaults defaults = PolicyDefaults::kUsable;
+  QuantizeMethod method = QuantizeMethod::kDirect;  // of the tensors that no rule names
 };
 
 // Why a tensor gets its encoding.
@@ -56,6 +60,8 @@ struct EncodingChoice {
   ChoiceReason reason = ChoiceReason::kTo;
   size_t rule = 0;                      // with kRule
   std::optional<Encoding> wanted = {};  // with kFallback: what did not divide
+  // kDirect where there is nothing to search; see has_scale_search().
+  QuantizeMethod method = QuantizeMethod::kDirect;
 };
 
 // "rule 'ffn=q4_0'", "rows of 100 do not divide by tq2_0's 256", ... for logs and reports.
@@ -69,7 +75,8 @@ struct EncodingChoices {
 
 // kInvalidArgument: nothing is asked for, a pattern does not compile, or a rule or keep pattern matches
 // nothing or takes too many steps on a name, or a rule's encoding does not divide the rows. kUnsupported: an
-// encoding that lobit cannot write, or a tensor that it cannot decode (keep it instead).
+// encoding that lobit cannot write, or not by this method, or a tensor that it cannot decode (keep it
+// instead).
 LOBIT_API Result<EncodingChoices> choose_encodings(std::span<const TensorEntry> tensors,
                                                    const EncodingPolicy& policy);
 

@@ -108,6 +108,40 @@ TEST(ChooseEncodings, APatternThatBacktracksWithoutEndIsStopped) {
               fails_with(ErrorCode::kInvalidArgument));
 }
 
+TEST(ChooseEncodings, MethodsGoWhereThereIsAScaleToFind) {
+  using enum Encoding;
+  using enum QuantizeMethod;
+  std::vector<TensorEntry> tensors = llama();
+  tensors.push_back(tensor("same.weight", {2, 256}, kTQ2_0));
+  const EncodingPolicy policy{
+      .to = kTQ2_0, .rules = {{"attn_q", kQ4_0, kExact}, {"ffn_up", kQ4_0}}, .method = kScaled};
+  const auto choices = choose_encodings(tensors, policy);
+  ASSERT_THAT(choices, is_ok());
+  std::vector<QuantizeMethod> methods;
+  for (const EncodingChoice& choice : choices->tensors) methods.push_back(choice.method);
+  // q8_0, f32, rule, f32, f16, rule, numbers, q8_0, a fallback to q2_0, kept.
+  EXPECT_EQ(methods, (std::vector{kScaled, kDirect, kExact, kDirect, kDirect, kDirect, kDirect, kScaled,
+                                  kScaled, kDirect}));
+}
+
+TEST(ChooseEncodings, EncodingsWithAMinimumAreDirect) {
+  using enum Encoding;
+  using enum QuantizeMethod;
+  for (const Encoding affine : {kQ4_1, kQ5_1}) {
+    EXPECT_THAT(choose_encodings(llama(), {.to = affine}), is_ok());
+    const auto refused = choose_encodings(llama(), {.to = affine, .method = kExact});
+    ASSERT_THAT(refused, fails_with(ErrorCode::kUnsupported));
+    EXPECT_NE(refused.error().message.find("exact"), std::string::npos);
+    EXPECT_THAT(choose_encodings(llama(), {.rules = {{"attn_q", affine, kScaled}}}),
+                fails_with(ErrorCode::kUnsupported));
+  }
+}
+
+TEST(EncodingRule, TakesTheMethodOfItsName) {
+  EXPECT_EQ(EncodingRule::parse("a=i4")->method, QuantizeMethod::kScaled);
+  EXPECT_EQ(EncodingRule::parse("a=q4_0")->method, QuantizeMethod::kDirect);
+}
+
 TEST(EncodingRule, IsSplitAtItsLastEqualsSign) {
   const auto rule = EncodingRule::parse("a=b=Q4_0");
   ASSERT_THAT(rule, is_ok());

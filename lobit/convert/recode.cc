@@ -4,6 +4,7 @@
 
 #include "lobit/base/check.h"
 #include "lobit/convert/saturate.h"
+#include "lobit/quant/quantizer.h"
 
 namespace lobit {
 namespace {
@@ -19,6 +20,13 @@ void ternarize(float* values, size_t count, float gamma) {
   }
 }
 
+// The kernel that needs no tile, if there is one. Scales are looked for in F32 alone.
+kernels::EncodeFn fused_encoder(const RecodeSpec& spec) {
+  const bool direct = spec.method == QuantizeMethod::kDirect || !has_scale_search(spec.to);
+  if (direct) return kernels::encoder(spec.from, spec.to);
+  return spec.from == Encoding::kF32 ? quantizer(spec.to, spec.method) : nullptr;
+}
+
 }  // namespace
 
 Recoder::Recoder(std::span<std::byte> tile) : tile_(reinterpret_cast<float*>(tile.data())) {
@@ -31,7 +39,7 @@ RecodeCounts Recoder::run(const RecodeSpec& spec, const std::byte* source, std::
     kernels::decoder(spec.from)(source, reinterpret_cast<float*>(target), count);
     return {};
   }
-  const kernels::EncodeFn fused = kernels::encoder(spec.from, spec.to);
+  const kernels::EncodeFn fused = fused_encoder(spec);
   if (fused == nullptr) return run_tiles(spec, source, target, count);
   const EncodeCounts counts = fused(source, target, count);
   // Values that do not fit are rare, so looking at them twice costs nothing in general.
@@ -42,7 +50,8 @@ RecodeCounts Recoder::run(const RecodeSpec& spec, const std::byte* source, std::
 RecodeCounts Recoder::run_tiles(const RecodeSpec& spec, const std::byte* source, std::byte* target,
                                 size_t count) {
   const EncodingTraits& to = traits(spec.to);
-  const kernels::EncodeFn encode = kernels::encoder(Encoding::kF32, spec.to);
+  // Gamma times a code is exact with the direct scale, which is gamma.
+  const kernels::EncodeFn encode = quantizer(spec.to, spec.gamma ? QuantizeMethod::kDirect : spec.method);
   RecodeCounts counts;
   for_each_tile(spec.from, source, count, tile_, [&](float* values, size_t first, size_t n) {
     std::byte* const at = target + first / to.block_elements * to.block_bytes;

@@ -14,6 +14,7 @@
 #include "lobit/dtype/encoding.h"
 #include "lobit/dtype/reference.h"
 #include "lobit/kernels/codec.h"
+#include "lobit/quant/quantize_method.h"
 
 namespace lobit {
 
@@ -23,11 +24,18 @@ struct RecodeSpec {
   // Set for BitNet's ternary rule: codes are clip(round(w / gamma), -1, 1), scales gamma.
   std::optional<float> gamma = {};
   bool saturate = false;
+  QuantizeMethod method = QuantizeMethod::kDirect;  // one that quantizer() has for `to`; not used with gamma
 };
 
 struct RecodeCounts {
   EncodeCounts encode;
   uint64_t saturated = 0;
+
+  RecodeCounts& operator+=(const RecodeCounts& other) {
+    encode += other.encode;
+    saturated += other.saturated;
+    return *this;
+  }
 };
 
 class Recoder {

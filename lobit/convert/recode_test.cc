@@ -9,6 +9,7 @@
 #include "lobit/convert/saturate.h"
 #include "lobit/dtype/block.h"
 #include "lobit/dtype/half.h"
+#include "lobit/quant/quantizer.h"
 
 namespace lobit {
 namespace {
@@ -56,6 +57,30 @@ TEST(Recoder, EveryPairEqualsDecodeThenEncode) {
       std::vector<std::byte> target(*encoded_bytes(to.encoding, n), std::byte{0xCD});
       tile.recoder.run({from.encoding, to.encoding}, source.data(), target.data(), n);
       EXPECT_TRUE(target == encoded(to.encoding, decoded)) << from.name << " -> " << to.name;
+    }
+  }
+}
+
+TEST(Recoder, EveryMethodEqualsDecodeThenQuantize) {
+  const size_t n = 2 * Recoder::kTileElements + 256;
+  const std::vector<float> values = weights(n);
+  Tile tile;
+  for (const Encoding from : {Encoding::kF32, Encoding::kF16, Encoding::kBF16, Encoding::kQ8_0}) {
+    const std::vector<std::byte> source = encoded(from, values);
+    std::vector<float> decoded(values);
+    if (from != Encoding::kF32) reference::decode(from, source.data(), decoded.data(), n);
+    for (const Encoding to : {Encoding::kQ4_0, Encoding::kTQ2_0, Encoding::kQ1_0, Encoding::kF16}) {
+      for (const QuantizeMethod method : {QuantizeMethod::kScaled, QuantizeMethod::kExact}) {
+        if (from == to) continue;
+        RecodeSpec spec{from, to};
+        spec.method = method;
+        std::vector<std::byte> target(*encoded_bytes(to, n), std::byte{0xCD});
+        tile.recoder.run(spec, source.data(), target.data(), n);
+        std::vector<std::byte> expected(target.size());
+        quantizer(to, method)(decoded.data(), expected.data(), n);
+        EXPECT_TRUE(target == expected) << encoding_name(from) << " -> " << encoding_name(to);
+        EXPECT_EQ(target == encoded(to, decoded), !has_scale_search(to));
+      }
     }
   }
 }

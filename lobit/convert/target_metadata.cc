@@ -258,8 +258,9 @@ Result<Metadata> safetensors_to_gguf(const Metadata& source) {
 void describe_origin(Metadata& metadata, const Provenance& provenance) {
   metadata.set(kVersionKey, MetadataValue::string(kVersion));
   metadata.set(kEncodingKey, MetadataValue::string(encoding_name(provenance.encoding)));
+  const bool absmean = provenance.ternary == TernaryRule::kAbsMean;
   metadata.set(kMethodKey,
-               MetadataValue::string(provenance.ternary == TernaryRule::kAbsMean ? "absmean" : "direct"));
+               MetadataValue::string(absmean ? "absmean" : quantize_method_name(provenance.method)));
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ namespace lobit {
 struct Provenance {
   Encoding encoding = Encoding::kF32;
   TernaryRule ternary = TernaryRule::kDirect;
+  QuantizeMethod method = QuantizeMethod::kDirect;
 };
 
 // Whether a key of safetensors metadata holds a value of GGUF.

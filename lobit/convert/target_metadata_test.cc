@@ -177,6 +177,11 @@ TEST(TargetMetadata, SaysHowTheFileWasMade) {
   EXPECT_EQ(unquantized->find("general.quantization_version"), nullptr);
   EXPECT_EQ(unquantized->find("lobit.method")->as_string(), "direct");
 
+  const auto exact = translated(source, FileFormat::kGguf, FileFormat::kGguf,
+                                {Encoding::kTQ2_0, TernaryRule::kDirect, QuantizeMethod::kExact});
+  ASSERT_THAT(exact, is_ok());
+  EXPECT_EQ(exact->find("lobit.method")->as_string(), "exact");
+
   const auto tensors = translated(source, FileFormat::kGguf, FileFormat::kSafetensors, {Encoding::kQ8_0});
   ASSERT_THAT(tensors, is_ok());
   EXPECT_EQ(tensors->find("gguf.general.file_type")->as_string(), R"({"type":"u32","value":1})");

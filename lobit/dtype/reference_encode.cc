@@ -62,40 +62,35 @@ uint8_t truncated(float value, int limit) {
   return static_cast<uint8_t>(std::min(limit, static_cast<int>(value)));
 }
 
-uint8_t nibbles(uint8_t low, uint8_t high) {
-  return static_cast<uint8_t>((low & 0x0Fu) | (high & 0x0Fu) << 4);
-}
-
-// Q5_0 and Q5_1: codes of 5 bits as nibbles and a little-endian word of fifth bits.
-template <typename Block>
-void store_five_bits(const std::array<uint8_t, 32>& codes, Block& block) {
-  for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(codes[j], codes[j + 16]);
-  for (size_t byte = 0; byte < 4; ++byte) {
-    unsigned bits = 0;
-    for (size_t i = 0; i < 8; ++i) bits |= (codes[8 * byte + i] >> 4 & 1u) << i;
-    block.qh[byte] = static_cast<uint8_t>(bits);
-  }
+template <typename Block, size_t N>
+Block make_block(uint16_t scale, const Codes<N>& codes) {
+  Block block;
+  block.d = scale;
+  pack(codes, block);
+  return block;
 }
 
 BlockQ8_0 encode_q8_0(const Values<32>& x, EncodeCounts& counts) {
   const float extent = std::fabs(peak(x));
   const float d = extent / 127.0f;
   const float inverse = inverse_scale(d, extent, counts);
-  BlockQ8_0 block;
-  block.d = f32_to_f16(d);
-  for (size_t j = 0; j < 32; ++j) block.qs[j] = static_cast<int8_t>(std::round(x[j] * inverse));
-  return block;
+  Codes<32> codes;
+  for (size_t j = 0; j < 32; ++j) codes[j] = static_cast<int8_t>(std::round(x[j] * inverse));
+  return make_block<BlockQ8_0>(f32_to_f16(d), codes);
 }
 
-BlockQ4_0 encode_q4_0(const Values<32>& x, EncodeCounts& counts) {
+// Q4_0 and Q5_0: the value of largest magnitude gets the lowest code, -kHalf.
+template <typename Block, int kHalf>
+Block encode_signed(const Values<32>& x, EncodeCounts& counts) {
   const float largest = peak(x);
-  const float d = largest / -8.0f;
+  const float d = largest / static_cast<float>(-kHalf);
   const float inverse = inverse_scale(d, std::fabs(largest), counts);
-  const auto code = [&](float v) { return truncated(v * inverse + 8.5f, 15); };
-  BlockQ4_0 block;
-  block.d = f32_to_f16(d);
-  for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(code(x[j]), code(x[j + 16]));
-  return block;
+  Codes<32> codes;
+  for (size_t j = 0; j < 32; ++j) {
+    const int stored = truncated(x[j] * inverse + (static_cast<float>(kHalf) + 0.5f), 2 * kHalf - 1);
+    codes[j] = static_cast<int8_t>(stored - kHalf);
+  }
+  return make_block<Block>(f32_to_f16(d), codes);
 }
 
 BlockQ4_1 encode_q4_1(const Values<32>& x, EncodeCounts& counts) {
@@ -110,18 +105,6 @@ BlockQ4_1 encode_q4_1(const Values<32>& x, EncodeCounts& counts) {
   return block;
 }
 
-BlockQ5_0 encode_q5_0(const Values<32>& x, EncodeCounts& counts) {
-  const float largest = peak(x);
-  const float d = largest / -16.0f;
-  const float inverse = inverse_scale(d, std::fabs(largest), counts);
-  std::array<uint8_t, 32> codes;
-  for (size_t j = 0; j < 32; ++j) codes[j] = truncated(x[j] * inverse + 16.5f, 31);
-  BlockQ5_0 block;
-  block.d = f32_to_f16(d);
-  store_five_bits(codes, block);
-  return block;
-}
-
 BlockQ5_1 encode_q5_1(const Values<32>& x, EncodeCounts& counts) {
   const Range r = range(x);
   const float d = r.spread() / 31.0f;
@@ -131,7 +114,7 @@ BlockQ5_1 encode_q5_1(const Values<32>& x, EncodeCounts& counts) {
   BlockQ5_1 block;
   block.d = f32_to_f16(d);
   block.m = f32_to_f16(r.min);
-  store_five_bits(codes, block);
+  pack_five_bits(codes, block);
   return block;
 }
 
@@ -148,64 +131,14 @@ BlockQ1_0 encode_q1_0(const Values<128>& x, EncodeCounts&) {
   return block;
 }
 
-// Q2_0, TQ2_0, TQ1_0: the codes 0, 1, 2 of -1, 0, +1 and the scale that goes with them.
-template <size_t N>
-struct Ternary {
-  uint16_t d;
-  std::array<uint8_t, N> codes;
-};
-
-template <size_t N>
-Ternary<N> ternary(const Values<N>& x, EncodeCounts& counts) {
+// Q2_0, TQ2_0, TQ1_0: the codes -1, 0, +1.
+template <typename Block, size_t N>
+Block encode_ternary(const Values<N>& x, EncodeCounts& counts) {
   const float d = std::fabs(peak(x));
   const float inverse = inverse_scale(d, d, counts);
-  Ternary<N> t;
-  t.d = f32_to_f16(d);
-  for (size_t j = 0; j < N; ++j) t.codes[j] = static_cast<uint8_t>(std::lround(x[j] * inverse) + 1);
-  return t;
-}
-
-BlockQ2_0 encode_q2_0(const Values<64>& x, EncodeCounts& counts) {
-  const Ternary<64> t = ternary(x, counts);
-  BlockQ2_0 block;
-  block.d = t.d;
-  for (size_t j = 0; j < 16; ++j) {
-    unsigned bits = 0;
-    for (size_t i = 0; i < 4; ++i) bits |= unsigned{t.codes[4 * j + i]} << (2 * i);
-    block.qs[j] = static_cast<uint8_t>(bits);
-  }
-  return block;
-}
-
-BlockTQ2_0 encode_tq2_0(const Values<256>& x, EncodeCounts& counts) {
-  const Ternary<256> t = ternary(x, counts);
-  BlockTQ2_0 block;
-  block.d = t.d;
-  for (size_t j = 0; j < 64; ++j) {
-    const size_t first = j / 32 * 128 + j % 32;
-    unsigned bits = 0;
-    for (size_t n = 0; n < 4; ++n) bits |= unsigned{t.codes[first + 32 * n]} << (2 * n);
-    block.qs[j] = static_cast<uint8_t>(bits);
-  }
-  return block;
-}
-
-// Five base-3 digits, `stride` codes apart, as a fraction of 256 that is rounded up: multiplying by 3 then
-// yields one digit after the other above the byte. The fifth digit is 0 where only four are stored.
-uint8_t base3(const uint8_t* codes, size_t stride, size_t digits) {
-  unsigned value = 0;
-  for (size_t n = 0; n < 5; ++n) value = 3 * value + (n < digits ? codes[n * stride] : 0u);
-  return static_cast<uint8_t>((value * 256 + 242) / 243);
-}
-
-BlockTQ1_0 encode_tq1_0(const Values<256>& x, EncodeCounts& counts) {
-  const Ternary<256> t = ternary(x, counts);
-  BlockTQ1_0 block;
-  block.d = t.d;
-  for (size_t m = 0; m < 32; ++m) block.qs[m] = base3(&t.codes[m], 32, 5);
-  for (size_t m = 0; m < 16; ++m) block.qs[32 + m] = base3(&t.codes[160 + m], 16, 5);
-  for (size_t j = 0; j < 4; ++j) block.qh[j] = base3(&t.codes[240 + j], 4, 4);
-  return block;
+  Codes<N> codes;
+  for (size_t j = 0; j < N; ++j) codes[j] = static_cast<int8_t>(std::lround(x[j] * inverse));
+  return make_block<Block>(f32_to_f16(d), codes);
 }
 
 template <typename Block>
@@ -276,21 +209,21 @@ EncodeCounts encode(Encoding to, const float* values, void* blocks, size_t count
     case Encoding::kQ8_0:
       return encode_blocks(encode_q8_0, values, blocks, count);
     case Encoding::kQ4_0:
-      return encode_blocks(encode_q4_0, values, blocks, count);
+      return encode_blocks(encode_signed<BlockQ4_0, 8>, values, blocks, count);
     case Encoding::kQ4_1:
       return encode_blocks(encode_q4_1, values, blocks, count);
     case Encoding::kQ5_0:
-      return encode_blocks(encode_q5_0, values, blocks, count);
+      return encode_blocks(encode_signed<BlockQ5_0, 16>, values, blocks, count);
     case Encoding::kQ5_1:
       return encode_blocks(encode_q5_1, values, blocks, count);
     case Encoding::kQ2_0:
-      return encode_blocks(encode_q2_0, values, blocks, count);
+      return encode_blocks(encode_ternary<BlockQ2_0, 64>, values, blocks, count);
     case Encoding::kQ1_0:
       return encode_blocks(encode_q1_0, values, blocks, count);
     case Encoding::kTQ2_0:
-      return encode_blocks(encode_tq2_0, values, blocks, count);
+      return encode_blocks(encode_ternary<BlockTQ2_0, 256>, values, blocks, count);
     case Encoding::kTQ1_0:
-      return encode_blocks(encode_tq1_0, values, blocks, count);
+      return encode_blocks(encode_ternary<BlockTQ1_0, 256>, values, blocks, count);
     default:
       LOBIT_CHECK(false && "expected an encoding that can_encode");
       return {};

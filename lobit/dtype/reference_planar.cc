@@ -3,7 +3,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "lobit/base/check.h"
 #include "lobit/dtype/value_format.h"
@@ -63,16 +62,12 @@ float value_of(Encoding encoding, unsigned code) {
 }  // namespace
 
 float direct_planar_scale(Encoding encoding, const PlanarExtent& extent) {
-  constexpr float kInf = std::numeric_limits<float>::infinity();
   if (encoding == Encoding::kQ1_0) {
-    if (extent.count == 0) return 0.0f;
-    // Never beyond F32, because no magnitude is.
-    const double mean = total(extent.sums) / static_cast<double>(extent.count);
-    return std::isfinite(mean) ? static_cast<float>(mean) : kInf;
+    return extent.count == 0 ? 0.0f : planar_mean(total(extent.sums), extent.count);
   }
   const auto peak = std::bit_cast<float>(extent.peak);
   const float magnitude = std::fabs(peak);
-  if (!std::isfinite(peak)) return kInf;
+  if (!std::isfinite(peak)) return std::numeric_limits<float>::infinity();
   if (magnitude < kTinyGroup) return 0.0f;
   if (encoding == Encoding::kQ8_0) return magnitude / 127.0f;
   return encoding == Encoding::kQ4_0 ? peak / -8.0f : magnitude;

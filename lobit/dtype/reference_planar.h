@@ -4,8 +4,10 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "lobit/base/export.h"
 #include "lobit/dtype/encoding.h"
@@ -30,6 +32,13 @@ struct PlanarExtent {
 // group whose values are all 0, or too small for a reciprocal (below kTinyGroup, not for I1); +Inf for one
 // with a NaN or an Inf.
 LOBIT_API float direct_planar_scale(Encoding encoding, const PlanarExtent& extent);
+
+// The scale of `count` > 0 values of I1 whose magnitudes add up to `total`. Never beyond F32 when no
+// magnitude is.
+inline float planar_mean(double total, uint64_t count) {
+  const double mean = total / static_cast<double>(count);
+  return std::isfinite(mean) ? static_cast<float>(mean) : std::numeric_limits<float>::infinity();
+}
 
 namespace reference {
 

@@ -110,8 +110,34 @@ DecodeFn reference_decoder(Encoding from) {
   return index < kDecoders.size() ? kDecoders[index] : nullptr;
 }
 
+template <Encoding kTo>
+EncodeCounts encode_scaled_by_reference(const void* values, void* blocks, size_t count) {
+  return reference::encode_scaled(kTo, static_cast<const float*>(values), blocks, count);
+}
+
+EncodeFn reference_scaled_encoder(Encoding to) {
+  switch (to) {
+    case kQ8_0:
+      return encode_scaled_by_reference<kQ8_0>;
+    case kQ4_0:
+      return encode_scaled_by_reference<kQ4_0>;
+    case kQ5_0:
+      return encode_scaled_by_reference<kQ5_0>;
+    case kQ2_0:
+      return encode_scaled_by_reference<kQ2_0>;
+    case kTQ2_0:
+      return encode_scaled_by_reference<kTQ2_0>;
+    case kTQ1_0:
+      return encode_scaled_by_reference<kTQ1_0>;
+    default:
+      return nullptr;
+  }
+}
+
 constexpr std::array kEncoderFamilies{float16_encoder, q8_encoder, q4_q5_encoder,
                                       ternary_encoder, q2_encoder, q1_encoder};
+constexpr std::array kScaledFamilies{q8_scaled_encoder, q4_q5_scaled_encoder, ternary_scaled_encoder,
+                                     q2_scaled_encoder};
 constexpr std::array kDecoderFamilies{float16_decoder, q8_decoder, q4_q5_decoder, ternary_decoder,
                                       q2_decoder,      q1_decoder, kquant_decoder};
 
@@ -126,6 +152,15 @@ EncodeFn encoder(Encoding from, Encoding to) {
     }
   }
   return reference_encoder(from, to);
+}
+
+EncodeFn scaled_encoder(Encoding to) {
+  if (simd_level() != SimdLevel::kScalar) {
+    for (const auto family : kScaledFamilies) {
+      if (const EncodeFn fn = family(to)) return fn;
+    }
+  }
+  return reference_scaled_encoder(to);
 }
 
 DecodeFn decoder(Encoding from) {

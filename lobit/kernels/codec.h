@@ -23,6 +23,10 @@ using DecodeFn = void (*)(const void* blocks, float* values, size_t count);
 // decode to F32 first). `from` == `to` gives nullptr: that is a copy. F16 or BF16 to F32 is decoder()'s work.
 LOBIT_API EncodeFn encoder(Encoding from, Encoding to);
 
+// The kernel from F32 to `to` that looks for a scale with less error, as reference::encode_scaled() defines
+// it; nullptr for encodings without a code_range().
+LOBIT_API EncodeFn scaled_encoder(Encoding to);
+
 // The kernel from `from` to F32 for the SIMD level in use; nullptr when lobit cannot decode it, and for F32.
 LOBIT_API DecodeFn decoder(Encoding from);
 

@@ -14,34 +14,15 @@
 #include <gtest/gtest.h>
 
 #include "lobit/dtype/half.h"
+#include "lobit/kernels/codec_test_support.h"
 #include "lobit/kernels/simd.h"
 
 namespace lobit::kernels {
 namespace {
 
 using enum Encoding;
-using Floats = std::vector<float>;
-using ByteVector = std::vector<uint8_t>;
 
 constexpr Encoding kSources[] = {kF32, kF16, kBF16};
-constexpr size_t kGuard = 64;
-constexpr uint8_t kGuardByte = 0xFF;  // 0xFFFFFFFF is a NaN, so a float that was not written shows
-
-// Sets a level for a scope.
-class AtLevel {
- public:
-  explicit AtLevel(SimdLevel level) : before_(simd_level()) { EXPECT_TRUE(set_simd_level(level)); }
-  ~AtLevel() { set_simd_level(before_); }
-  AtLevel(const AtLevel&) = delete;
-  AtLevel& operator=(const AtLevel&) = delete;
-
- private:
-  SimdLevel before_;
-};
-
-size_t bytes_of(Encoding encoding, size_t count) {
-  return static_cast<size_t>(encoded_bytes(encoding, count).value());
-}
 
 // The values as they lie in memory in F32, F16 or BF16.
 ByteVector stored_as(Encoding source, const Floats& values) {
@@ -77,22 +58,6 @@ std::string describe(SimdLevel level, Encoding from, Encoding to, size_t count) 
          std::string(encoding_name(to)) + ", " + std::to_string(count) + " values";
 }
 
-// A buffer with guard bytes on both sides and a start that is aligned to nothing.
-struct Guarded {
-  ByteVector memory;
-  size_t size;
-  explicit Guarded(size_t bytes) : memory(2 * kGuard + 1 + bytes, kGuardByte), size(bytes) {}
-  explicit Guarded(const ByteVector& content) : Guarded(content.size()) {
-    std::ranges::copy(content, data());
-  }
-  uint8_t* data() { return memory.data() + kGuard + 1; }
-  bool intact() const {
-    const auto is_guard = [](uint8_t b) { return b == kGuardByte; };
-    return std::all_of(memory.begin(), memory.begin() + kGuard + 1, is_guard) &&
-           std::all_of(memory.end() - kGuard, memory.end(), is_guard);
-  }
-};
-
 void expect_encodes_like_reference(Encoding from, Encoding to, const Floats& values) {
   const ByteVector source = stored_as(from, values);
   const size_t count = values.size();
@@ -126,67 +91,6 @@ void for_each_encoder(const std::function<void(Encoding from, Encoding to)>& bod
       if (from != to.encoding) body(from, to.encoding);
     }
   }
-}
-
-float from_bits(uint32_t bits) {
-  return std::bit_cast<float>(bits);
-}
-
-using Random = std::mt19937;
-
-// One value of each distribution that weights, activations and bugs have.
-using Draw = float (*)(Random&);
-float uniform(Random& random) {
-  return static_cast<float>(random()) * 0x1p-31f - 1.0f;
-}
-float normal(Random& random) {
-  float sum = 0.0f;
-  for (int i = 0; i < 6; ++i) sum += uniform(random);
-  return sum * 0.02f;
-}
-float ternary(Random& random) {
-  return static_cast<float>(static_cast<int>(random() % 3) - 1) * 0.037f;
-}
-float sparse(Random& random) {
-  return random() % 16 == 0 ? normal(random) : (random() % 2 == 0 ? 0.0f : -0.0f);
-}
-float rectified(Random& random) {  // a minimum of zero, with either sign
-  const float v = normal(random);
-  return v > 0.0f ? v : (random() % 2 == 0 ? 0.0f : -0.0f);
-}
-float coarse(Random& random) {  // few values, so that extremes tie
-  return static_cast<float>(static_cast<int>(random() % 9) - 4) * 0.25f;
-}
-float positive(Random& random) {
-  return 3.0f + uniform(random);
-}
-float near_f16_limit(Random& random) {
-  return uniform(random) * 70000.0f;
-}
-float near_scale_limit(Random& random) {  // scales of Q8_0 around 65504
-  return uniform(random) * 8.33e6f;
-}
-float huge(Random& random) {
-  return uniform(random) * 3.4e38f;
-}
-float tiny(Random& random) {  // extremes on both sides of kTinyGroup
-  return uniform(random) * 1.05e-36f;
-}
-float subnormal(Random& random) {
-  return from_bits(static_cast<uint32_t>(random()) & 0x807FFFFFu);
-}
-float any_finite(Random& random) {
-  const uint32_t bits = static_cast<uint32_t>(random());
-  return (bits & 0x7F800000u) == 0x7F800000u ? 0.0f : from_bits(bits);
-}
-constexpr Draw kDraws[] = {uniform,        normal,           ternary, sparse, rectified, coarse,    positive,
-                           near_f16_limit, near_scale_limit, huge,    tiny,   subnormal, any_finite};
-
-Floats draw(Draw next, size_t count, uint32_t seed) {
-  Random random(seed);
-  Floats values(count);
-  for (float& v : values) v = next(random);
-  return values;
 }
 
 TEST(SimdLevel, StartsAtTheBestAndRefusesOthers) {

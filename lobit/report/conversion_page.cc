@@ -129,6 +129,8 @@ std::vector<Fact> facts_of(const ConversionReport& report) {
                           {"Output", fmt::format("{} ({})", report.target, report.target_format)}};
   if (const std::string memory = detail::memory_text(report); !memory.empty())
     facts.push_back({"Memory", memory});
+  if (const std::string methods = detail::methods_text(report); !methods.empty())
+    facts.push_back({"Method", methods});
   if (!report.output_hash.empty()) facts.push_back({"Hash of the output", report.output_hash});
   return facts;
 }

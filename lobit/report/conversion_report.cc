@@ -21,12 +21,19 @@ double bits_per_weight(uint64_t bytes, uint64_t elements) {
 }
 
 Json tensor_json(const TensorReport& tensor) {
-  Json out = {{"name", tensor.name},           {"role", tensor.role},
-              {"layer", tensor.layer},         {"shape", tensor.shape},
-              {"from", tensor.from},           {"to", tensor.to},
-              {"elements", tensor.elements},   {"bytes_in", tensor.bytes_in},
-              {"bytes_out", tensor.bytes_out}, {"fallback", tensor.fallback},
-              {"note", tensor.note},           {"flushed_groups", tensor.flushed_groups}};
+  Json out = {{"name", tensor.name},
+              {"role", tensor.role},
+              {"layer", tensor.layer},
+              {"shape", tensor.shape},
+              {"from", tensor.from},
+              {"to", tensor.to},
+              {"method", tensor.method},
+              {"elements", tensor.elements},
+              {"bytes_in", tensor.bytes_in},
+              {"bytes_out", tensor.bytes_out},
+              {"fallback", tensor.fallback},
+              {"note", tensor.note},
+              {"flushed_groups", tensor.flushed_groups}};
   detail::set_if(out, "sqnr_db", tensor.sqnr_db);
   detail::set_if(out, "cosine", tensor.cosine);
   detail::set_if(out, "nmse", tensor.nmse);
@@ -75,6 +82,9 @@ std::string facts_text(const ConversionReport& report, const ConversionTotals& s
   add_fact(out, "file", size_text(report));
   add_fact(out, "bits/weight",
            fmt::format("{:.2f} -> {:.2f}", sum.bits_per_weight_in(), sum.bits_per_weight_out()));
+  if (const std::string methods = detail::methods_text(report); !methods.empty()) {
+    add_fact(out, "method", methods);
+  }
   if (report.threads > 0) {  // a dry run has neither threads nor time
     add_fact(out, "time",
              fmt::format("{}, reading {}, {}", format_duration(report.seconds),

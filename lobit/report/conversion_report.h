@@ -22,6 +22,7 @@ struct TensorReport {
   std::string shape = {};  // as it is shown: "4096x11008"
   std::string from = {};   // encodings
   std::string to = {};
+  std::string method = {};  // how block scales were found: "direct", "scaled", "exact", "absmean"; "" without
   uint64_t elements = 0;
   uint64_t bytes_in = 0;  // scales included
   uint64_t bytes_out = 0;

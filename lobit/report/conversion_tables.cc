@@ -148,6 +148,19 @@ std::string memory_text(const ConversionReport& report) {
   return out;
 }
 
+std::string methods_text(const ConversionReport& report) {
+  std::map<std::string, uint64_t> tensors;
+  for (const TensorReport& tensor : report.tensors) {
+    if (!tensor.method.empty()) ++tensors[tensor.method];
+  }
+  if (tensors.size() == 1) return tensors.begin()->first;
+  std::string out;
+  for (const auto& [method, count] : tensors) {
+    out += fmt::format("{}{}: {}", out.empty() ? "" : ", ", method, format_counted(count, "tensor"));
+  }
+  return out;
+}
+
 std::string flushed_text(const ConversionReport& report) {
   uint64_t tensors = 0;
   for (const TensorReport& tensor : report.tensors) tensors += tensor.flushed_groups > 0 ? 1U : 0U;

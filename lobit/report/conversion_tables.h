@@ -19,6 +19,8 @@ Table fallbacks_table(const ConversionReport& report);
 
 // "62.1 MiB at the peak, limit 64 MiB", or less when less is known.
 std::string memory_text(const ConversionReport& report);
+// "scaled", or "direct: 2 tensors, scaled: 182 tensors"; "" when no tensor got block scales
+std::string methods_text(const ConversionReport& report);
 // "3 groups in 2 tensors too small for the scale became zeros"
 std::string flushed_text(const ConversionReport& report);
 

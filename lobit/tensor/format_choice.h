@@ -25,6 +25,8 @@ class LOBIT_API FormatChoice {
   ValueFormat for_shape(const Shape& shape) const {
     return dtype_ ? default_format(*dtype_, shape) : format_;
   }
+  // Nothing when a format was named.
+  std::optional<DType> dtype() const { return dtype_; }
 
  private:
   ValueFormat format_;

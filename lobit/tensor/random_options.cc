@@ -62,7 +62,8 @@ float normal_value(uint32_t word) {
   static const std::vector<float> kQuantiles = positive_quantiles();
   const bool positive = (word >> 31) != 0;
   const size_t cell = positive ? (word >> 16) - kCells : kCells - 1 - (word >> 16);
-  const float place = (static_cast<float>(word & 0xFFFF) + 0.5f) * 0x1p-16f;
+  const uint32_t below = positive ? word & 0xFFFF : ~word & 0xFFFF;
+  const float place = (static_cast<float>(below) + 0.5f) * 0x1p-16f;
   const float value = kQuantiles[cell] + place * (kQuantiles[cell + 1] - kQuantiles[cell]);
   return positive ? value : -value;
 }

@@ -37,7 +37,7 @@ class Help(CliTest):
     def test_convert_names_its_options(self):
         out = self.ok("convert", "--help").out
         for option in (
-            "--to", "--rule", "--keep", "--pure", "--ternary", "--saturate", "--split-max-size", "--memory-limit",
+            "--to", "--rule", "--keep", "--pure", "--method", "--ternary", "--saturate", "--split-max-size", "--memory-limit",
             "--threads", "--raw-names", "--dry-run", "--overwrite", "--verify", "--sync", "--report", "--memory-trace", "--json",
         ):  # fmt: skip
             self.assertIn(option, out)

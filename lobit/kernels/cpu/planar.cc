@@ -77,31 +77,55 @@ void measure_peak(const float* values, size_t count, PlanarExtent& extent) {
   if ((peak & kMagnitude) > (extent.peak & kMagnitude)) extent.peak = peak;
 }
 
-// Sums of magnitudes in F64, value i into sum i % 16.
+using DD = hn::ScalableTag<double>;
+constexpr size_t kSums = PlanarExtent::kSums;
+constexpr size_t kDoubles = kLanes / 2;
+constexpr size_t kSumVectors = kSums / kDoubles;
+
+// PlanarExtent::sums as vectors.
+struct Sums {
+  hn::Vec<DD> v[kSumVectors];
+
+  // Adds kSums magnitudes.
+  HWY_INLINE void add(const float* values) {
+    const hn::Half<DF> dh;
+    HWY_UNROLL(8)
+    for (size_t i = 0; i < kSumVectors; ++i) {
+      v[i] = hn::Add(v[i], hn::PromoteTo(DD(), hn::Abs(hn::LoadU(dh, values + i * kDoubles))));
+    }
+  }
+};
+
+// Value i goes into sum i % kSums.
 void measure_sum(const float* values, size_t count, PlanarExtent& extent) {
-  const hn::ScalableTag<double> dd;
-  const hn::Half<DF> dh;
-  constexpr size_t kSums = PlanarExtent::kSums;
-  constexpr size_t kDoubles = kLanes / 2;
-  constexpr size_t kVectors = kSums / kDoubles;
   const size_t phase = extent.count % kSums;
   size_t i = std::min(count, (kSums - phase) % kSums);
   reference::measure_planar(Encoding::kQ1_0, values, i, extent);
   if (count - i >= kSums) {
-    hn::Vec<decltype(dd)> sums[kVectors];
-    for (size_t v = 0; v < kVectors; ++v) sums[v] = hn::LoadU(dd, &extent.sums[v * kDoubles]);
+    Sums sums;
+    for (size_t v = 0; v < kSumVectors; ++v) sums.v[v] = hn::LoadU(DD(), &extent.sums[v * kDoubles]);
     const size_t first = i;
-    for (; i + kSums <= count; i += kSums) {
-      HWY_UNROLL(8)
-      for (size_t v = 0; v < kVectors; ++v) {
-        const auto four = hn::Abs(hn::LoadU(dh, values + i + v * kDoubles));
-        sums[v] = hn::Add(sums[v], hn::PromoteTo(dd, four));
-      }
-    }
-    for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sums[v], dd, &extent.sums[v * kDoubles]);
+    for (; i + kSums <= count; i += kSums) sums.add(values + i);
+    for (size_t v = 0; v < kSumVectors; ++v) hn::StoreU(sums.v[v], DD(), &extent.sums[v * kDoubles]);
     extent.count += i - first;
   }
   reference::measure_planar(Encoding::kQ1_0, values + i, count - i, extent);
+}
+
+// The scale of a whole group of I1 whose count is a multiple of kSums, without a detour through memory.
+HWY_INLINE float mean_of_group(const float* values, size_t count) {
+  Sums sums;
+  for (auto& v : sums.v) v = hn::Zero(DD());
+  for (size_t i = 0; i < count; i += kSums) sums.add(values + i);
+  for (size_t half = kSumVectors / 2; half > 0; half /= 2) {
+    for (size_t i = 0; i < half; ++i) sums.v[i] = hn::Add(sums.v[i], sums.v[i + half]);
+  }
+  double lanes[kDoubles];
+  hn::StoreU(sums.v[0], DD(), lanes);
+  for (size_t half = kDoubles / 2; half > 0; half /= 2) {
+    for (size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return planar_mean(lanes[0], count);
 }
 
 // 16 codes in order -> kStep / 2 values.
@@ -314,14 +338,20 @@ void decode(const std::byte* codes, float* values, size_t count, float scale) {
 }
 
 template <class Codec>
+HWY_INLINE float group_scale(const float* values, size_t count) {
+  if (Codec::kBits == 1 && count % kSums == 0) return mean_of_group(values, count);
+  PlanarExtent extent;
+  measure<Codec>(values, count, extent);
+  return direct_planar_scale(Codec::kEncoding, extent);
+}
+
+template <class Codec>
 EncodeCounts encode_groups(const float* values, std::byte* codes, float* scales, size_t count, size_t group) {
   EncodeCounts counts;
   auto* to = reinterpret_cast<std::byte*>(scales);
   for (size_t first = 0; first < count; first += group, to += sizeof(float)) {
     const size_t n = std::min(group, count - first);
-    PlanarExtent extent;
-    measure<Codec>(values + first, n, extent);
-    const float scale = direct_planar_scale(Codec::kEncoding, extent);
+    const float scale = group_scale<Codec>(values + first, n);
     std::memcpy(to, &scale, sizeof(scale));
     counts += encode_group<Codec>(values + first, codes + first * Codec::kBits / 8, n, scale);
   }

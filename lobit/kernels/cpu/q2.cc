@@ -39,19 +39,45 @@ struct Q2_0Codec {
     }
   };
 
-  // Code 2 is the high bit alone, code 1 the low bit alone. A carry-less square puts a zero between any two
-  // bits, so two of them interleave the 64 low and the 64 high bits.
-  template <Encoding kFrom>
-  static HWY_INLINE void encode(const Pattern<kFrom>* x, Pattern<kFrom> threshold, uint16_t scale,
-                                uint8_t* block) {
-    const Signs<kFrom> signs(x, threshold);
+  // Stores the low and the high bit of every code. A carry-less square puts a zero between any two bits, so
+  // two of them interleave the 64 low and the 64 high bits.
+  static HWY_INLINE void store(uint64_t low_bits, uint64_t high_bits, uint16_t scale, uint8_t* block) {
     const hn::FixedTag<uint64_t, 2> d;
-    const auto low = hn::Set(d, ~(signs.plus | signs.minus));
-    const auto high = hn::Set(d, signs.plus);
+    const auto low = hn::Set(d, low_bits);
+    const auto high = hn::Set(d, high_bits);
     const auto codes = hn::Or(hn::CLMulLower(low, low), hn::ShiftLeft<1>(hn::CLMulLower(high, high)));
     const hn::FixedTag<uint8_t, 16> d8;
     hn::StoreU(hn::BitCast(d8, codes), d8, block + offsetof(Block, qs));
     std::memcpy(block + offsetof(Block, d), &scale, sizeof(scale));
+  }
+
+  // Code 2 is the high bit alone, code 1 the low bit alone.
+  template <Encoding kFrom>
+  static HWY_INLINE void encode(const Pattern<kFrom>* x, Pattern<kFrom> threshold, uint16_t scale,
+                                uint8_t* block) {
+    const Signs<kFrom> signs(x, threshold);
+    store(~(signs.plus | signs.minus), signs.plus, scale, block);
+  }
+};
+
+struct Q2_0Scaled {
+  using Block = BlockQ2_0;
+  static constexpr Encoding kEncoding = Encoding::kQ2_0;
+  static constexpr size_t kGroup = Q2_0Codec::kGroup;
+  static EncodeFn direct() { return encode_ternary<Q2_0Codec, Encoding::kF32>; }
+
+  static HWY_INLINE void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block) {
+    const VF inverse = hn::Set(DF(), 1.0f / scale);
+    const VI one = hn::Set(DI(), 1);
+    const VI two = hn::Set(DI(), 2);
+    uint64_t low = 0;
+    uint64_t high = 0;
+    for (size_t i = 0; i < kGroup; i += kLanes) {
+      const VI codes = nearest_int<kEncoding, 1>(hn::Mul(hn::LoadU(DF(), x + i), inverse));
+      low |= uint64_t{bits_from_mask(hn::TestBit(codes, one))} << i;
+      high |= uint64_t{bits_from_mask(hn::TestBit(codes, two))} << i;
+    }
+    Q2_0Codec::store(low, high, half, block);
   }
 };
 
@@ -98,6 +124,10 @@ DecodeFn find_decoder(Encoding from) {
   return from == Encoding::kQ2_0 ? decode_blocks<Q2_0Decoder> : nullptr;
 }
 
+EncodeFn find_scaled_encoder(Encoding to) {
+  return to == Encoding::kQ2_0 ? encode_scaled<Q2_0Scaled> : nullptr;
+}
+
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace
 }  // namespace lobit::kernels::HWY_NAMESPACE
@@ -108,6 +138,7 @@ namespace lobit::kernels {
 
 LOBIT_EXPORT_ENCODER(q2)
 LOBIT_EXPORT_DECODER(q2)
+LOBIT_EXPORT_SCALED_ENCODER(q2)
 
 }  // namespace lobit::kernels
 #endif  // HWY_ONCE

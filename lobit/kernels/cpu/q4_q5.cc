@@ -7,6 +7,7 @@
 #include <hwy/highway.h>
 
 #include "lobit/kernels/cpu/block32-inl.h"
+#include "lobit/kernels/cpu/scaled-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lobit::kernels::HWY_NAMESPACE {
@@ -194,6 +195,25 @@ using Q4_1 = Affine<BlockQ4_1, Encoding::kQ4_1>;
 using Q5_0 = Symmetric<BlockQ5_0, Encoding::kQ5_0>;
 using Q5_1 = Affine<BlockQ5_1, Encoding::kQ5_1>;
 
+template <class Direct>
+struct SymmetricScaled {
+  using Block = typename Direct::Block;
+  static constexpr Encoding kEncoding = Direct::kEncoding;
+  static constexpr size_t kGroup = kBlock;
+  static EncodeFn direct() { return encode_blocks<Direct, Encoding::kF32>; }
+
+  static HWY_INLINE void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block) {
+    std::memcpy(block + offsetof(Block, d), &half, sizeof(half));
+    const VF inverse = hn::Set(DF(), 1.0f / scale);
+    VI codes[kBlockVectors];
+    HWY_UNROLL(8)
+    for (size_t v = 0; v < kBlockVectors; ++v) {
+      codes[v] = nearest_int<kEncoding, Direct::kZero>(hn::Mul(hn::LoadU(DF(), x + v * kLanes), inverse));
+    }
+    store_codes<Block>(codes, block);
+  }
+};
+
 EncodeFn find_encoder(Encoding from, Encoding to) {
   if (to == Encoding::kQ4_0) return encoder_from<Q4_0>(from);
   if (to == Encoding::kQ4_1) return encoder_from<Q4_1>(from);
@@ -210,6 +230,12 @@ DecodeFn find_decoder(Encoding from) {
   return nullptr;
 }
 
+EncodeFn find_scaled_encoder(Encoding to) {
+  if (to == Encoding::kQ4_0) return encode_scaled<SymmetricScaled<Q4_0>>;
+  if (to == Encoding::kQ5_0) return encode_scaled<SymmetricScaled<Q5_0>>;
+  return nullptr;
+}
+
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace
 }  // namespace lobit::kernels::HWY_NAMESPACE
@@ -220,6 +246,7 @@ namespace lobit::kernels {
 
 LOBIT_EXPORT_ENCODER(q4_q5)
 LOBIT_EXPORT_DECODER(q4_q5)
+LOBIT_EXPORT_SCALED_ENCODER(q4_q5)
 
 }  // namespace lobit::kernels
 #endif  // HWY_ONCE

@@ -7,11 +7,19 @@
 #include <hwy/highway.h>
 
 #include "lobit/kernels/cpu/block32-inl.h"
+#include "lobit/kernels/cpu/scaled-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lobit::kernels::HWY_NAMESPACE {
 namespace {
 #if LOBIT_HAS_VECTORS
+
+HWY_INLINE void store_codes(const VI* codes, uint8_t* block) {
+  const hn::FixedTag<int8_t, 16> d8;
+  auto* qs = reinterpret_cast<int8_t*>(block + offsetof(BlockQ8_0, qs));
+  hn::StoreU(pack_bytes<int8_t>(codes), d8, qs);
+  hn::StoreU(pack_bytes<int8_t>(codes + kBlockVectors / 2), d8, qs + 16);
+}
 
 struct Q8_0 {
   using Block = BlockQ8_0;
@@ -34,10 +42,7 @@ struct Q8_0 {
         const VF value = load_values<kFrom>(values, index + b * kBlock + v * kLanes);
         codes[v] = round_half_away(hn::Mul(value, hn::Set(DF(), inverse.value[b])));
       }
-      const hn::FixedTag<int8_t, 16> d8;
-      auto* qs = reinterpret_cast<int8_t*>(out + offsetof(Block, qs));
-      hn::StoreU(pack_bytes<int8_t>(codes), d8, qs);
-      hn::StoreU(pack_bytes<int8_t>(codes + kBlockVectors / 2), d8, qs + 16);
+      store_codes(codes, out);
     }
     return true;
   }
@@ -54,12 +59,34 @@ struct Q8_0 {
   }
 };
 
+struct Q8_0Scaled {
+  using Block = BlockQ8_0;
+  static constexpr Encoding kEncoding = Encoding::kQ8_0;
+  static constexpr size_t kGroup = kBlock;
+  static EncodeFn direct() { return encode_blocks<Q8_0, Encoding::kF32>; }
+
+  static HWY_INLINE void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block) {
+    std::memcpy(block + offsetof(Block, d), &half, sizeof(half));
+    const VF inverse = hn::Set(DF(), 1.0f / scale);
+    VI codes[kBlockVectors];
+    HWY_UNROLL(8)
+    for (size_t v = 0; v < kBlockVectors; ++v) {
+      codes[v] = nearest_int<kEncoding, 0>(hn::Mul(hn::LoadU(DF(), x + v * kLanes), inverse));
+    }
+    store_codes(codes, block);
+  }
+};
+
 EncodeFn find_encoder(Encoding from, Encoding to) {
   return to == Encoding::kQ8_0 ? encoder_from<Q8_0>(from) : nullptr;
 }
 
 DecodeFn find_decoder(Encoding from) {
   return from == Encoding::kQ8_0 ? decode_blocks<Q8_0> : nullptr;
+}
+
+EncodeFn find_scaled_encoder(Encoding to) {
+  return to == Encoding::kQ8_0 ? encode_scaled<Q8_0Scaled> : nullptr;
 }
 
 #endif  // LOBIT_HAS_VECTORS
@@ -72,6 +99,7 @@ namespace lobit::kernels {
 
 LOBIT_EXPORT_ENCODER(q8)
 LOBIT_EXPORT_DECODER(q8)
+LOBIT_EXPORT_SCALED_ENCODER(q8)
 
 }  // namespace lobit::kernels
 #endif  // HWY_ONCE

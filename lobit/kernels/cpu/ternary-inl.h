@@ -17,6 +17,7 @@
 
 #include "lobit/dtype/block.h"
 #include "lobit/kernels/cpu/pattern-inl.h"
+#include "lobit/kernels/cpu/scaled-inl.h"
 
 #undef LOBIT_HAS_MASK_REGISTERS
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL

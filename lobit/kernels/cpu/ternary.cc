@@ -218,6 +218,20 @@ ValidBlocksFn find_valid_blocks() {
   return valid_blocks;
 }
 
+// The codes follow from a threshold as the direct ones do, with another scale in the place of the peak.
+template <class Direct>
+struct TernaryScaled {
+  using Block = typename Direct::Block;
+  static constexpr Encoding kEncoding = Direct::kEncoding;
+  static constexpr size_t kGroup = Direct::kGroup;
+  static EncodeFn direct() { return encode_ternary<Direct, Encoding::kF32>; }
+
+  static HWY_INLINE void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block) {
+    const int32_t threshold = hn::GetLane(threshold_of(hn::Set(DF(), scale)));
+    Direct::template encode<Encoding::kF32>(reinterpret_cast<const int32_t*>(x), threshold, half, block);
+  }
+};
+
 EncodeFn find_encoder(Encoding from, Encoding to) {
   const EncodeFn tq2_0 = find_ternary_encoder<TQ2_0Codec>(from, to);
   return tq2_0 != nullptr ? tq2_0 : find_ternary_encoder<TQ1_0Codec>(from, to);
@@ -226,6 +240,12 @@ EncodeFn find_encoder(Encoding from, Encoding to) {
 DecodeFn find_decoder(Encoding from) {
   if (from == Encoding::kTQ2_0) return decode_blocks<TQ2_0Decoder>;
   if (from == Encoding::kTQ1_0) return decode_blocks<TQ1_0Decoder>;
+  return nullptr;
+}
+
+EncodeFn find_scaled_encoder(Encoding to) {
+  if (to == Encoding::kTQ2_0) return encode_scaled<TernaryScaled<TQ2_0Codec>>;
+  if (to == Encoding::kTQ1_0) return encode_scaled<TernaryScaled<TQ1_0Codec>>;
   return nullptr;
 }
 
@@ -245,6 +265,7 @@ HWY_EXPORT(find_valid_blocks);
 
 LOBIT_EXPORT_ENCODER(ternary)
 LOBIT_EXPORT_DECODER(ternary)
+LOBIT_EXPORT_SCALED_ENCODER(ternary)
 
 ValidBlocksFn tq2_0_valid_blocks() {
   return HWY_DYNAMIC_DISPATCH(find_valid_blocks)();

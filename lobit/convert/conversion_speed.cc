@@ -1,0 +1,87 @@
+#include "lobit/convert/conversion_speed.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include "lobit/base/check.h"
+#include "lobit/base/fp_env.h"
+#include "lobit/convert/tensor_job.h"
+#include "lobit/memory/system_resource.h"
+
+namespace lobit {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kEnough = std::chrono::microseconds(300);
+// What is known when there is no memory to measure with.
+constexpr double kUsualSeconds = 1e-9;
+
+double seconds(Clock::duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+// The least time of several conversions of a tensor that fits the second-level cache.
+Result<double> measure(ValueFormat from, ValueFormat to, QuantizeMethod method) {
+  SystemResource memory;
+  MemoryAccount account(UINT64_MAX);
+  const int64_t extents[] = {32, 256};  // rows that every block divides
+  LOBIT_TRY(const Shape shape, Shape::create(extents));
+  const RandomOptions normal{.distribution = Distribution::kNormal, .deviation = 0.02f};
+  LOBIT_TRY(const Tensor source, Tensor::random(shape, from, memory, normal));
+  LOBIT_TRY(TensorJob job, TensorJob::create(source, {.to = to,
+                                                      .method = method,
+                                                      .overflow = OverflowRule::kSaturate,
+                                                      .memory = &memory,
+                                                      .account = &account}));
+  Clock::duration least = Clock::duration::max();
+  const auto start = Clock::now();
+  auto now = start;
+  while (now - start < kEnough || least == Clock::duration::max()) {
+    const auto begin = now;
+    LOBIT_RETURN_IF_ERROR(job.run({}, {}));
+    now = Clock::now();
+    least = std::min(least, now - begin);
+  }
+  return seconds(least) / static_cast<double>(shape.elements());
+}
+
+double measure_new_memory() {
+  constexpr size_t kBytes = 4 << 20;
+  SystemResource memory;
+  const auto block = memory.allocate(kBytes);
+  if (!block) return 0;
+  const auto start = Clock::now();
+  std::memset(*block, 1, kBytes);
+  const double first = seconds(Clock::now() - start);
+  LOBIT_CHECK(memory.deallocate(*block, kBytes).has_value());
+  // Half of a page fault's cost: wrong by at most a factor of two either way where faults dominate.
+  return first / kBytes / 2;
+}
+
+}  // namespace
+
+double seconds_per_element(ValueFormat from, ValueFormat to, QuantizeMethod method) {
+  if (from == to) return 0;
+  const ScopedFpEnv fp_env;
+  static std::mutex mutex;
+  static std::map<std::tuple<Encoding, ScaleGroup, Encoding, ScaleGroup, QuantizeMethod>, double> known;
+  const auto key = std::tuple(from.encoding, from.scales, to.encoding, to.scales, method);
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(key);
+  if (found != known.end()) return found->second;
+  const double measured = measure(from, to, method).value_or(kUsualSeconds);
+  known.emplace(key, measured);
+  return measured;
+}
+
+double seconds_per_new_byte() {
+  static const double kMeasured = measure_new_memory();
+  return kMeasured;
+}
+
+}  // namespace lobit

@@ -1,0 +1,157 @@
+#include "lobit/convert/file_stream.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lobit/base/test_support.h"
+#include "lobit/convert/conversion_engine.h"
+#include "lobit/convert/memory_test_support.h"
+#include "lobit/convert/streaming_converter.h"
+#include "lobit/convert/tensor_test_support.h"
+
+namespace lobit {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr uint64_t kElements = 256 * 1024;
+
+class FileStreamTest : public ::testing::Test {
+ protected:
+  FileStreamTest() {
+    // Sixteen bytes that belong to something else, then the values.
+    std::vector<std::byte> bytes(16);
+    const auto encoded = test_encoded(Encoding::kF32, values_);
+    bytes.insert(bytes.end(), encoded.begin(), encoded.end());
+    static_cast<void>(write_file(folder_.path() / "in", bytes));
+    file_.emplace(File::open(folder_.path() / "in").value());
+    from_ = {.source = &*file_, .offset = 16, .encoding = Encoding::kF32, .elements = kElements, .name = "w"};
+  }
+
+  // What an engine writes behind eight bytes.
+  std::string stream(ConversionEngine& engine, Encoding to, uint64_t chunk_size = 0) {
+    const uint64_t bytes = encoded_bytes(to, kElements).value();
+    OutputFile out = OutputFile::create(folder_.path() / "out", 8 + bytes).value();
+    const auto facts = engine.streaming_convert(from_, {.file = &out, .offset = 8, .encoding = to}, chunk_size);
+    EXPECT_THAT(facts, is_ok());
+    if (facts) facts_ = *facts;
+    EXPECT_THAT(out.commit(), is_ok());
+    return file_text(folder_.path() / "out").substr(8);
+  }
+
+  TemporaryFolder folder_;
+  std::vector<float> values_ = test_weights(kElements);
+  std::optional<File> file_;
+  FileValues from_;
+  FileStreamFacts facts_;
+  std::unique_ptr<HybridMemoryPool> pool_ = HybridMemoryPool::create().value();
+};
+
+ConversionConfig small_config(size_t threads) {
+  ConversionConfig config;
+  config.default_quality = ConversionQuality::kFast;
+  config.worker_threads = threads;
+  config.streaming = {.chunk_size = 64 << 10, .parallel_chunks = threads, .buffer_size = 256 << 10};
+  return config;
+}
+
+TEST_F(FileStreamTest, GivesTheBytesOfAConversionInOnePiece) {
+  for (const size_t threads : {1, 3}) {
+    const auto engine = ConversionEngine::create(small_config(threads), *pool_).value();
+    for (const Encoding to : {Encoding::kF16, Encoding::kQ8_0, Encoding::kTQ2_0, Encoding::kQ4_1}) {
+      const auto expected = test_encoded(to, values_);
+      for (const uint64_t chunk : {uint64_t{0}, uint64_t{1}, uint64_t{100'000}}) {
+        const std::string written = stream(*engine, to, chunk == 1 && to != Encoding::kTQ2_0 ? 4096 : chunk);
+        EXPECT_EQ(written.size(), expected.size());
+        EXPECT_TRUE(std::ranges::equal(std::as_bytes(std::span(written)), expected)) << encoding_name(to);
+      }
+    }
+  }
+}
+
+TEST_F(FileStreamTest, StaysWithinTheLimitWithValuesThatAreLarger) {
+  ConversionConfig config = small_config(2);
+  config.max_memory_usage = 100'000;  // of a tensor of 1 MiB
+  const auto engine = ConversionEngine::create(config, *pool_).value();
+  const auto expected = test_encoded(Encoding::kQ8_0, values_);
+  const std::string written = stream(*engine, Encoding::kQ8_0);
+  EXPECT_TRUE(std::ranges::equal(std::as_bytes(std::span(written)), expected));
+  EXPECT_LE(pool_->usage().peak_allocated, 100'000u);
+  EXPECT_EQ(engine->stats().memory_stats.peak_memory_usage, facts_.buffer_bytes);
+  EXPECT_EQ(engine->recent_events(1)[0].peak_bytes, facts_.buffer_bytes);
+  EXPECT_EQ(engine->recent_events(1)[0].input_bytes, kElements * 4);
+}
+
+TEST_F(FileStreamTest, ALimitTooSmallNamesTheLeastThatWorks) {
+  ConversionConfig config = small_config(1);
+  config.max_memory_usage = 1000;
+  const auto small = ConversionEngine::create(config, *pool_).value();
+  OutputFile out = OutputFile::create(folder_.path() / "out", encoded_bytes(Encoding::kQ8_0, kElements).value()).value();
+  const auto refused = small->streaming_convert(from_, {.file = &out, .encoding = Encoding::kQ8_0});
+  ASSERT_THAT(refused, fails_with(ErrorCode::kLimit));
+  config.max_memory_usage = *refused.error().detail.required;
+  const auto least = ConversionEngine::create(config, *pool_).value();
+  EXPECT_THAT(least->streaming_convert(from_, {.file = &out, .encoding = Encoding::kQ8_0}), is_ok());
+}
+
+TEST_F(FileStreamTest, BuffersDecideTheNumberOfWorkers) {
+  ConversionConfig config = small_config(3);
+  config.streaming.buffer_size = 1 << 20;
+  const auto wide = ConversionEngine::create(config, *pool_).value();
+  stream(*wide, Encoding::kF16);
+  EXPECT_EQ(facts_.workers, 3u);
+  EXPECT_LE(facts_.buffer_bytes, config.streaming.buffer_size);
+  config.streaming.buffer_size = 128 << 10;
+  const auto narrow = ConversionEngine::create(config, *pool_).value();
+  stream(*narrow, Encoding::kF16);
+  EXPECT_EQ(facts_.workers, 1u);
+  EXPECT_LE(facts_.buffer_bytes, config.streaming.buffer_size);
+}
+
+TEST_F(FileStreamTest, ErrorsNameThePlace) {
+  const auto engine = ConversionEngine::create(small_config(1), *pool_).value();
+  OutputFile out = OutputFile::create(folder_.path() / "out", kElements * 4).value();
+  FileValues values = from_;
+  values.elements = kElements + 32;
+  auto result = engine->streaming_convert(values, {.file = &out, .encoding = Encoding::kQ8_0});
+  ASSERT_THAT(result, fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_EQ(result.error().detail.offset, 16u);
+  values.elements = 33;
+  result = engine->streaming_convert(values, {.file = &out, .encoding = Encoding::kQ8_0});
+  EXPECT_THAT(result, fails_with(ErrorCode::kInvalidArgument));
+  result = engine->streaming_convert(from_, {.file = &out, .encoding = Encoding::kQ4_K});
+  ASSERT_THAT(result, fails_with(ErrorCode::kUnsupported));
+  EXPECT_EQ(result.error().detail.to, "q4_k");
+  EXPECT_EQ(engine->stats().failures, 3u);
+}
+
+TEST_F(FileStreamTest, EveryFailedAllocationIsReportedAndNothingStays) {
+  OutputFile out = OutputFile::create(folder_.path() / "out", kElements * 2).value();
+  const auto used = fail_each_allocation(
+      [&](MemoryResource& memory) {
+        const auto engine = ConversionEngine::create(small_config(2), memory).value();
+        return engine->streaming_convert(from_, {.file = &out, .encoding = Encoding::kF16});
+      },
+      [] {});
+  EXPECT_EQ(used.allocations, 2u);
+}
+
+TEST_F(FileStreamTest, AConverterNeedsNoEngine) {
+  const auto converter = StreamingConverter::create(small_config(2).streaming).value();
+  OutputFile out = OutputFile::create(folder_.path() / "out", kElements * 2).value();
+  const auto facts = converter.stream_convert(from_, {.file = &out, .encoding = Encoding::kF16}, *pool_);
+  ASSERT_THAT(facts, is_ok());
+  EXPECT_EQ(facts->chunks, 16u);
+  // Tensors, too: the same bytes on either side of the threshold.
+  const Tensor source = test_tensor(shape_of({64, 256}), DType::kF32, *pool_);
+  StreamingConfig all = small_config(2).streaming;
+  all.streaming_threshold = 0;
+  const auto streams = StreamingConverter::create(all).value();
+  EXPECT_EQ(bytes_of(converter.stream_convert(source, DType::kF16, *pool_).value()),
+            bytes_of(streams.stream_convert(source, DType::kF16, *pool_).value()));
+  all.chunk_size = 0;
+  EXPECT_THAT(StreamingConverter::create(all), fails_with(ErrorCode::kInvalidArgument));
+}
+
+}  // namespace
+}  // namespace lobit

@@ -1,0 +1,374 @@
+#include "lobit/convert/tensor_recoder.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "lobit/base/check.h"
+#include "lobit/convert/budget.h"
+#include "lobit/convert/value_errors.h"
+#include "lobit/kernels/planar.h"
+#include "lobit/memory/buffer.h"
+#include "lobit/quant/planar_scale.h"
+#include "lobit/quant/quantizer.h"
+
+namespace lobit {
+namespace {
+
+constexpr uint64_t kTile = Recoder::kTileElements;
+constexpr std::string_view kRemedy = "OverflowRule::kSaturate stores the nearest value";
+
+struct alignas(64) Tile {
+  float values[kTile];
+  std::span<std::byte> bytes() { return std::as_writable_bytes(std::span(values)); }
+};
+
+// Where runs may begin: `border` counts from the start of a row.
+uint64_t run_granule(uint64_t border, uint64_t columns, uint64_t rows) {
+  return columns % border == 0 || rows <= 1 ? border : columns;
+}
+
+bool is_finite(const PlanarExtent& extent) { return std::isfinite(std::bit_cast<float>(extent.peak)); }
+
+// Makes values finite as saturate() does in blocks: NaN becomes 0, Inf the largest finite magnitude.
+void make_finite(float* values, uint64_t count, float largest) {
+  for (uint64_t i = 0; i < count; ++i) {
+    if (std::isnan(values[i])) values[i] = 0;
+    if (std::isinf(values[i])) values[i] = std::copysign(largest, values[i]);
+  }
+}
+
+float largest_finite(const float* values, uint64_t count, float largest = 0) {
+  for (uint64_t i = 0; i < count; ++i) {
+    if (std::isfinite(values[i])) largest = std::max(largest, std::fabs(values[i]));
+  }
+  return largest;
+}
+
+// What saturate() takes when a group has no finite value but zeros.
+float or_default(float largest) { return largest > 0 ? largest : 65504.0f; }
+
+// Groups whose values are not 0 but too small for the reciprocal of their scale.
+bool is_flushed(Encoding to, const PlanarExtent& extent, float scale) {
+  return to != Encoding::kQ1_0 && (extent.peak << 1) != 0 && !std::isfinite(1 / scale);
+}
+
+}  // namespace
+
+TensorRecoder::TensorRecoder(const Tensor& source, ValueFormat to, const FormatLayout& layout,
+                             const TensorRecoderOptions& options)
+    : source_(source),
+      from_(source.format()),
+      to_(to),
+      layout_(layout),
+      options_(options),
+      columns_(std::max<uint64_t>(1, source.shape().row_elements())),
+      elements_(source.elements()) {
+  if (!to_.is_planar() && quantizer(to_.encoding, options_.method) == nullptr) {
+    options_.method = QuantizeMethod::kDirect;  // the only one of Q4_1 and Q5_1
+  }
+  const uint64_t rows = elements_ / columns_;
+  uint64_t border = border_elements(to_);
+  if (to_.is_planar()) {
+    group_ = std::max<uint64_t>(1, group_elements(to_.scales, columns_, elements_));
+    const bool long_groups = to_.scales == ScaleGroup::kRow || to_.scales == ScaleGroup::kTensor;
+    if (group_ > kTile) {
+      measured_groups_ = elements_ / group_;
+    } else if (long_groups) {
+      border = group_;
+    }
+  }
+  granule_ = std::max(run_granule(border, columns_, rows),
+                      run_granule(border_elements(from_), columns_, rows));
+  if (to_.scales == ScaleGroup::kTensor && measured_groups_ == 0) granule_ = std::max<uint64_t>(1, elements_);
+  if (const auto bytes = source_.bytes()) bytes_ = bytes->data();
+  direct_ = !from_.is_planar() && !to_.is_planar() && !options_.in_place && bytes_ != nullptr;
+}
+
+// How many elements of a run go into the tile next. Planar rows are cut at borders alone: whole rows while they
+// fit, else a piece of one.
+uint64_t TensorRecoder::tile_elements(uint64_t at, uint64_t end) const {
+  if (!from_.is_planar() && !to_.is_planar()) return std::min(kTile, end - at);
+  const uint64_t column = at % columns_;
+  const uint64_t fit = column == 0 && columns_ <= kTile ? kTile / columns_ * columns_
+                                                        : std::min(kTile, columns_ - column);
+  return std::min(fit, end - at);
+}
+
+std::string_view TensorRecoder::name() const { return source_.name(); }
+
+uint64_t TensorRecoder::scratch_bytes() const {
+  if (measured_groups_ == 0 || options_.method == QuantizeMethod::kDirect) return 0;
+  return group_ * sizeof(float);
+}
+
+Status TensorRecoder::run(uint64_t first, uint64_t count, RecodeCounts& counts) const {
+  if (to_.is_planar()) return run_rows(first, count, counts);
+  return direct_ ? run_direct(first, count, counts) : run_blocks(first, count, counts);
+}
+
+// Through a fused kernel where there is one.
+Status TensorRecoder::run_direct(uint64_t first, uint64_t count, RecodeCounts& counts) const {
+  LOBIT_RETURN_IF_ERROR(check_source(first, count));
+  Tile tile;
+  Recoder recoder(tile.bytes());
+  const RecodeSpec spec{.from = from_.encoding,
+                        .to = to_.encoding,
+                        .saturate = options_.overflow == OverflowRule::kSaturate,
+                        .method = options_.method};
+  const std::byte* const in = bytes_ + bytes_before(from_.encoding, first);
+  const RecodeCounts run = recoder.run(spec, in, codes_ + bytes_before(to_.encoding, first), count);
+  if (run.encode.unrepresentable > 0) {
+    const auto offender = recoder.find_unrepresentable(spec, in, count);
+    LOBIT_CHECK(offender.has_value());
+    return unrepresentable_value(name(), first + offender->index, offender->value, to_string(from_),
+                                 to_string(to_), kRemedy);
+  }
+  counts += run;
+  return {};
+}
+
+// Tile by tile, from any format and strides.
+Status TensorRecoder::run_blocks(uint64_t first, uint64_t count, RecodeCounts& counts) const {
+  Tile values;
+  Tile spare;
+  Recoder recoder(spare.bytes());
+  const RecodeSpec spec{.from = Encoding::kF32,
+                        .to = to_.encoding,
+                        .saturate = options_.overflow == OverflowRule::kSaturate,
+                        .method = options_.method};
+  for (uint64_t at = first, n = 0; at < first + count; at += n) {
+    n = tile_elements(at, first + count);
+    LOBIT_RETURN_IF_ERROR(check_source(at, n));
+    decode(at, n, values.values);
+    std::byte* const out = codes_ + bytes_before(to_.encoding, at);
+    if (to_.encoding == Encoding::kF32) {
+      std::memcpy(out, values.values, n * sizeof(float));
+      continue;
+    }
+    const std::byte* const in = values.bytes().data();
+    const RecodeCounts run = recoder.run(spec, in, out, n);
+    if (run.encode.unrepresentable > 0) {
+      const auto offender = recoder.find_unrepresentable(spec, in, n);
+      LOBIT_CHECK(offender.has_value());
+      return unrepresentable_value(name(), at + offender->index, offender->value, to_string(from_),
+                                   to_string(to_), kRemedy);
+    }
+    counts += run;
+  }
+  return {};
+}
+
+Status TensorRecoder::run_rows(uint64_t first, uint64_t count, RecodeCounts& counts) const {
+  Tile tile;
+  const uint64_t end = first + count;
+  for (uint64_t at = first, n = 0; at < end; at += n) {
+    n = tile_elements(at, end);
+    LOBIT_RETURN_IF_ERROR(check_source(at, n));
+    decode(at, n, tile.values);
+    if (to_.scales == ScaleGroup::kTensor && measured_groups_ == 0) {
+      LOBIT_RETURN_IF_ERROR(find_scale(at, tile.values, n, scales_[0], counts));
+    }
+    for (uint64_t done = 0; done < n;) {
+      const uint64_t row = (at + done) / columns_;
+      const uint64_t from = (at + done) % columns_;
+      const uint64_t piece = std::min(n - done, columns_ - from);
+      LOBIT_RETURN_IF_ERROR(encode_row(row, from, tile.values + done, piece, counts));
+      done += piece;
+    }
+  }
+  return {};
+}
+
+// Values [column, column + count) of a row, in the tile, which may be changed.
+Status TensorRecoder::encode_row(uint64_t row, uint64_t column, float* values, uint64_t count,
+                                 RecodeCounts& counts) const {
+  const uint32_t bits = planar_bits(to_.encoding);
+  std::byte* const codes = codes_ + row * layout_.row_bytes + column * bits / 8;
+  if (to_.scales == ScaleGroup::kTensor || measured_groups_ > 0) {
+    const float scale = scales_[to_.scales == ScaleGroup::kTensor ? 0 : row];
+    if (measured_groups_ > 0 && options_.overflow == OverflowRule::kSaturate) {
+      // Beyond every code; measure() has seen to the scale.
+      make_finite(values, count, std::min(std::fabs(scale) * 256, std::numeric_limits<float>::max()));
+    }
+    kernels::encode_planar(to_.encoding, values, codes, count, scale);
+    return {};
+  }
+  float* const scales = scales_ + row * layout_.row_scales + column / group_;
+  if (options_.method == QuantizeMethod::kDirect) {
+    const size_t group = (group_ + 7) / 8 * 8;  // of a single short group: whole bytes
+    const EncodeCounts encoded =
+        kernels::encode_planar_groups(to_.encoding, values, codes, scales, count, group);
+    if (encoded.unrepresentable == 0) {
+      counts.encode += encoded;
+      return {};
+    }
+  }
+  for (uint64_t at = 0; at < count; at += group_) {
+    const uint64_t n = std::min(group_, count - at);
+    float& scale = scales[at / group_];
+    LOBIT_RETURN_IF_ERROR(find_scale(row * columns_ + column + at, values + at, n, scale, counts));
+    kernels::encode_planar(to_.encoding, values + at, codes + at * bits / 8, n, scale);
+  }
+  return {};
+}
+
+// Of a group that is in memory whole and may be changed; `first` is the element it begins with.
+Status TensorRecoder::find_scale(uint64_t first, float* values, uint64_t count, float& scale,
+                                 RecodeCounts& counts) const {
+  PlanarExtent extent;
+  kernels::measure_planar(to_.encoding, values, count, extent);
+  if (!is_finite(extent)) {
+    if (options_.overflow == OverflowRule::kRefuse) return refuse(first, values, count);
+    make_finite(values, count, or_default(largest_finite(values, count)));
+    ++counts.saturated;
+    extent = {};
+    kernels::measure_planar(to_.encoding, values, count, extent);
+  }
+  scale = options_.method == QuantizeMethod::kDirect
+              ? direct_planar_scale(to_.encoding, extent)
+              : planar_scale(to_.encoding, options_.method, values, count);
+  counts.encode.flushed += is_flushed(to_.encoding, extent, scale) ? 1 : 0;
+  return {};
+}
+
+Status TensorRecoder::measure(uint64_t group, RecodeCounts& counts) const {
+  const uint64_t first = group * group_;
+  return options_.method == QuantizeMethod::kDirect
+             ? measure_directly(first, group_, scales_[group], counts)
+             : measure_whole(first, group_, scales_[group], counts);
+}
+
+// Tile after tile; `count` values from `first` on are one group.
+Status TensorRecoder::measure_directly(uint64_t first, uint64_t count, float& scale,
+                                       RecodeCounts& counts) const {
+  Tile tile;
+  const auto each_tile = [&](auto use) {
+    for (uint64_t at = first, n = 0; at < first + count; at += n) {
+      n = tile_elements(at, first + count);
+      decode(at, n, tile.values);
+      use(at, n);
+    }
+  };
+  PlanarExtent extent;
+  Status status;
+  each_tile([&](uint64_t at, uint64_t n) {
+    kernels::measure_planar(to_.encoding, tile.values, n, extent);
+    if (status && options_.overflow == OverflowRule::kRefuse && !is_finite(extent)) {
+      status = refuse(at, tile.values, n);
+    }
+  });
+  if (!status) return status;
+  if (!is_finite(extent)) {
+    float largest = 0;
+    each_tile([&](uint64_t, uint64_t n) { largest = largest_finite(tile.values, n, largest); });
+    extent = {};
+    each_tile([&](uint64_t, uint64_t n) {
+      make_finite(tile.values, n, or_default(largest));
+      kernels::measure_planar(to_.encoding, tile.values, n, extent);
+    });
+    ++counts.saturated;
+  }
+  scale = direct_planar_scale(to_.encoding, extent);
+  counts.encode.flushed += is_flushed(to_.encoding, extent, scale) ? 1 : 0;
+  return {};
+}
+
+// For methods that try several scales: the group is decoded whole, into scratch.
+Status TensorRecoder::measure_whole(uint64_t first, uint64_t count, float& scale,
+                                    RecodeCounts& counts) const {
+  LOBIT_CHECK(options_.memory != nullptr);
+  LOBIT_TRY(const Buffer scratch, Buffer::allocate(*options_.memory, count * sizeof(float)));
+  float* const values = reinterpret_cast<float*>(scratch.data());
+  decode(first, count, values);
+  return find_scale(first, values, count, scale, counts);
+}
+
+Status TensorRecoder::check(uint64_t first, uint64_t count) const {
+  Tile tile;
+  for (uint64_t at = first, n = 0; at < first + count; at += n) {
+    n = tile_elements(at, first + count);
+    LOBIT_RETURN_IF_ERROR(check_source(at, n));
+    if (options_.overflow == OverflowRule::kSaturate) continue;
+    decode(at, n, tile.values);
+    PlanarExtent extent;
+    kernels::measure_planar(Encoding::kQ8_0, tile.values, n, extent);
+    // Every encoding, and its scale, holds what F16 holds.
+    if (std::fabs(std::bit_cast<float>(extent.peak)) <= 65504.0f) continue;
+    if (to_.is_planar()) {
+      if (!is_finite(extent)) return refuse(at, tile.values, n);
+      continue;
+    }
+    if (to_.encoding == Encoding::kF32) continue;
+    Tile encoded;
+    Recoder recoder(encoded.bytes());
+    const RecodeSpec spec{.from = Encoding::kF32, .to = to_.encoding};
+    const auto offender = recoder.find_unrepresentable(spec, tile.bytes().data(), n);
+    if (offender) {
+      return unrepresentable_value(name(), at + offender->index, offender->value, to_string(from_),
+                                   to_string(to_), kRemedy);
+    }
+  }
+  return {};
+}
+
+Status TensorRecoder::check_exact(uint64_t first, uint64_t count) const {
+  Tile tile;
+  Tile encoded;
+  Tile decoded;
+  const auto lost = [&](uint64_t index, float value) {
+    return fail(ErrorCode::kDataLoss,
+                fmt::format("tensor '{}': element {}: {} cannot hold {} of {} exactly (a lossy converter rounds)",
+                            name(), index, to_string(to_), value, to_string(from_)),
+                {.index = index, .from = to_string(from_), .to = to_string(to_)});
+  };
+  const RecodeSpec spec{.from = Encoding::kF32, .to = to_.encoding, .method = options_.method};
+  for (uint64_t at = first, n = 0; at < first + count; at += n) {
+    n = tile_elements(at, first + count);
+    decode(at, n, tile.values);
+    if (to_.is_planar()) return lost(at, tile.values[0]);
+    Tile spare;
+    Recoder(spare.bytes()).run(spec, tile.bytes().data(), encoded.bytes().data(), n);
+    kernels::decoder(to_.encoding)(encoded.values, decoded.values, n);
+    for (uint64_t i = 0; i < n; ++i) {
+      const bool same = tile.values[i] == decoded.values[i] || std::isnan(tile.values[i]);
+      if (!same) return lost(at + i, tile.values[i]);
+    }
+  }
+  return {};
+}
+
+// Codes without a meaning: only BitNet158 has them.
+Status TensorRecoder::check_source(uint64_t first, uint64_t count) const {
+  if (from_.encoding != Encoding::kTQ2_0) return {};
+  if (!from_.is_planar()) {
+    const uint64_t block = traits(from_.encoding).block_elements;
+    return check_codes({.tensor = name(), .first_block = first / block}, from_.encoding,
+                       bytes_ + bytes_before(from_.encoding, first), count / block);
+  }
+  constexpr uint64_t kCodesInByte = 4;
+  const uint64_t pitch = (columns_ + kCodesInByte - 1) / kCodesInByte;
+  for (uint64_t at = first; at < first + count;) {
+    const uint64_t column = at % columns_;
+    const uint64_t n = std::min(first + count - at, columns_ - column);
+    const std::byte* const codes = bytes_ + at / columns_ * pitch + column / kCodesInByte;
+    const uint64_t bad = kernels::first_invalid_planar(from_.encoding, codes, n);
+    if (bad < n) return invalid_code(name(), at + bad, to_string(from_));
+    at += n;
+  }
+  return {};
+}
+
+Status TensorRecoder::refuse(uint64_t first, const float* values, uint64_t count) const {
+  const float* const bad =
+      std::find_if_not(values, values + count, [](float value) { return std::isfinite(value); });
+  LOBIT_CHECK(bad != values + count);
+  return unrepresentable_value(name(), first + static_cast<uint64_t>(bad - values), *bad, to_string(from_),
+                               to_string(to_), kRemedy);
+}
+
+}  // namespace lobit

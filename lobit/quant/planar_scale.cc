@@ -1,0 +1,156 @@
+#include "lobit/quant/planar_scale.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "lobit/dtype/block_codes.h"
+#include "lobit/dtype/reference.h"
+#include "lobit/dtype/scale_search_internal.h"
+#include "lobit/quant/scale_solver.h"
+
+namespace lobit {
+namespace {
+
+// Among so many values, evenly taken from a longer group, the start of the refinement is found.
+constexpr size_t kSample = 1024;
+constexpr size_t kMostSorted = 1024;
+constexpr size_t kMostSortedTernary = 65536;
+constexpr int kRefinements = 3;
+constexpr int kMostRefinements = 64;
+
+// Inverse scales to try, as multiples of 1 / the root mean square: long groups have outliers, and the best
+// scale lets the last code fall short of them.
+constexpr std::array kEightBits{8.0, 11.0, 15.0, 20.0, 26.0, 33.0, 40.0, 48.0};
+constexpr std::array kFourBits{1.2, 1.6, 2.0, 2.4, 2.8, 3.2, 3.6, 4.2};
+constexpr std::array kTwoBits{0.35, 0.5, 0.64, 0.78, 0.92, 1.06, 1.2};
+constexpr std::array kTernary{0.25, 0.4, 0.6, 0.8, 1.0};
+// And as multiples of the direct inverse, which suit short groups.
+constexpr std::array kDirect{0.92, 0.95, 0.98, 1.0, 1.04, 1.1, 1.2};
+
+std::span<const double> multiples(CodeRange range) {
+  if (range.high >= 127) return kEightBits;
+  if (range.high >= 7) return kFourBits;
+  if (range.is_symmetric()) return kTernary;
+  return kTwoBits;
+}
+
+float nearest_code(float value, float inverse, CodeRange range) {
+  const float scaled = value * inverse;
+  const float within = std::clamp(scaled, static_cast<float>(range.low), static_cast<float>(range.high));
+  return (within + reference::kRounder) - reference::kRounder;
+}
+
+// Least squares for the codes of one inverse scale.
+struct Fit {
+  double xq = 0;
+  double qq = 0;
+
+  double score() const { return qq > 0 ? xq * xq / qq : 0; }
+  float scale() const { return qq > 0 ? static_cast<float>(xq / qq) : 0.0f; }
+};
+
+Fit fit(std::span<const float> group, float inverse, CodeRange range) {
+  Fit sums;
+  for (const float v : group) {
+    const double q = nearest_code(v, inverse, range);
+    sums.xq += v * q;
+    sums.qq += q * q;
+  }
+  return sums;
+}
+
+double squared_error(std::span<const float> group, float scale, CodeRange range) {
+  const float inverse = 1.0f / scale;
+  double sum = 0;
+  for (const float v : group) {
+    const double error = double{v} - scale * nearest_code(v, inverse, range);
+    sum += error * error;
+  }
+  return sum;
+}
+
+bool is_usable(float scale) {
+  return std::isfinite(scale) && std::isfinite(1.0f / scale);
+}
+
+std::vector<float> sample_of(std::span<const float> group) {
+  std::vector<float> sample(std::min(group.size(), kSample));
+  for (size_t i = 0; i < sample.size(); ++i) sample[i] = group[i * group.size() / sample.size()];
+  return sample;
+}
+
+float first_scale(std::span<const float> sample, CodeRange range, float direct) {
+  double squares = 0;
+  for (const float v : sample) squares += double{v} * v;
+  const double unit = 1 / std::sqrt(squares / static_cast<double>(sample.size()));
+  Fit best;
+  const auto attempt = [&](double inverse) {
+    if (!std::isfinite(inverse)) return;
+    const Fit tried = fit(sample, static_cast<float>(inverse), range);
+    if (tried.score() > best.score()) best = tried;
+  };
+  for (const double sign : {1.0, -1.0}) {
+    if (sign < 0 && range.is_symmetric()) break;
+    for (const double multiple : multiples(range)) attempt(sign * multiple * unit);
+    for (const double multiple : kDirect) attempt(sign * multiple / direct);
+  }
+  return best.scale();
+}
+
+// Codes nearest to the scale, and the best scale for those codes, in turn.
+float refined(std::span<const float> group, CodeRange range, float scale, int most) {
+  for (int i = 0; i < most && is_usable(scale); ++i) {
+    const float next = fit(group, 1.0f / scale, range).scale();
+    if (next == scale) break;
+    scale = next;
+  }
+  return scale;
+}
+
+float sorted_scale(std::span<const float> group, CodeRange range, float scale) {
+  if (range.low == -1 && range.high == 1) {
+    std::vector<uint32_t> workspace(group.size());
+    return static_cast<float>(exact_ternary_scale(group, workspace));
+  }
+  std::vector<uint64_t> workspace(most_steps(group.size(), range));
+  const double inverse = 1 / std::fabs(double{scale});
+  return static_cast<float>(exact_scale(group, range, {inverse / 2, inverse * 2}, workspace));
+}
+
+bool can_be_sorted(size_t count, CodeRange range) {
+  return count <= (range.low == -1 && range.high == 1 ? kMostSortedTernary : kMostSorted);
+}
+
+}  // namespace
+
+float planar_scale(Encoding to, QuantizeMethod method, std::span<const float> group, float direct) {
+  const auto range = code_range(to);
+  if (method == QuantizeMethod::kDirect || !range || group.empty() || !is_usable(direct)) return direct;
+  float peak = 0;
+  for (const float v : group) {
+    if (!std::isfinite(v)) return direct;
+    peak = std::max(peak, std::fabs(v));
+  }
+  if (peak < kTinyGroup) return direct;
+
+  const bool exact = method == QuantizeMethod::kExact;
+  float best = direct;
+  double least = squared_error(group, direct, *range) * double{reference::kClearlyLess};
+  const auto consider = [&](float scale) {
+    if (!is_usable(scale)) return;
+    const double error = squared_error(group, scale, *range);
+    if (error >= least) return;
+    best = scale;
+    least = error;
+  };
+  const float start = first_scale(sample_of(group), *range, direct);
+  consider(refined(group, *range, start, kRefinements));
+  if (!exact) return best;
+  consider(can_be_sorted(group.size(), *range) ? sorted_scale(group, *range, best)
+                                               : refined(group, *range, best, kMostRefinements));
+  return best;
+}
+
+}  // namespace lobit
