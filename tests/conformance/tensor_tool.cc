@@ -1,6 +1,7 @@
 // Tensors and conversions for the Python conformance tests: a stack of tensors that lines of standard input
 // work on. A line is a verb and its words; `make` is followed by the F32 values of the shape, `load` by bytes
-// in the format. Each line is answered by a line "ok N" and N bytes, or "error", a code, an index and a message with tabs between them.
+// in the format. Each line is answered by a line "ok N" and N bytes, or "error", a code, an index and a
+// message with tabs between them.
 //   make FORMAT SHAPE            a tensor of those values       load FORMAT SHAPE    of those bytes
 //   copy | drop                  the top once more; without it
 //   reshape SHAPE | transpose AXES | slice AXIS FIRST LAST | broadcast SHAPE | contiguous | bit_view FORMAT
@@ -208,8 +209,10 @@ class Tool {
       {"values", {1, 1, true, [this](const Words&) { return values(); }}},
       {"bytes", {1, 1, true, [this](const Words&) { return bytes(); }}},
       {"scales", {1, 1, true, [this](const Words&) { return scales(); }}},
-      {"format", {1, 1, true, [this](const Words&) { return Result<Bytes>(text(to_string(top().format()))); }}},
-      {"shape", {1, 1, true, [this](const Words&) { return Result<Bytes>(text(top().shape().to_string())); }}},
+      {"format",
+       {1, 1, true, [this](const Words&) { return Result<Bytes>(text(to_string(top().format()))); }}},
+      {"shape",
+       {1, 1, true, [this](const Words&) { return Result<Bytes>(text(top().shape().to_string())); }}},
   };
 };
 
@@ -221,7 +224,8 @@ void answer(const Result<Bytes>& result) {
     return;
   }
   std::cout << "ok " << result->size() << '\n';
-  std::cout.write(reinterpret_cast<const char*>(result->data()), static_cast<std::streamsize>(result->size()));
+  std::cout.write(reinterpret_cast<const char*>(result->data()),
+                  static_cast<std::streamsize>(result->size()));
   std::cout.flush();
 }
 
