@@ -27,6 +27,7 @@
 #include "lobit/format/gguf.h"
 #include "lobit/format/metadata.h"
 #include "lobit/format/model.h"
+#include "lobit/format/npy.h"
 #include "lobit/format/safetensors.h"
 #include "lobit/format/tensor_role.h"
 #include "lobit/io/file.h"
