@@ -31,6 +31,7 @@
 #include "lobit/format/safetensors.h"
 #include "lobit/format/tensor_role.h"
 #include "lobit/io/file.h"
+#include "lobit/io/shared_memory.h"
 #include "lobit/kernels/codec.h"
 #include "lobit/kernels/measure.h"
 #include "lobit/kernels/philox.h"
