@@ -37,6 +37,7 @@
 #include "lobit/kernels/philox.h"
 #include "lobit/kernels/simd.h"
 #include "lobit/memory/adaptive_tensor_memory_pool.h"
+#include "lobit/memory/block_compressor.h"
 #include "lobit/memory/block_heap_resource.h"
 #include "lobit/memory/block_pool_resource.h"
 #include "lobit/memory/block_size_advice.h"
