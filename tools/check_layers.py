@@ -33,7 +33,7 @@ ALL_CMAKE = {
     for name in re.findall(r"[\w./-]+", path.read_text())
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
-SOURCES_ONLY = ("dwarf.h", "elfutils/", "fmt/", "nlohmann/", "pcre2", "xxhash")
+SOURCES_ONLY = ("dwarf.h", "elfutils/", "fmt/", "nlohmann/", "pcre2", "xxhash", "zstd")
 
 
 def include_problems(path, module, public, used):

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include <dirent.h>
@@ -13,19 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lobit/io/system_error_internal.h"
+
 namespace lobit {
 namespace {
 
 constexpr std::string_view kPartialPrefix = ".lobit-partial-";
 // One system call never moves more than this; Linux itself stops at 0x7ffff000.
 constexpr size_t kMaxTransfer = size_t{1} << 30;
-
-tl::unexpected<Error> system_error(std::string_view what, std::string_view where, int error) {
-  const ErrorCode code = error == ENOENT   ? ErrorCode::kNotFound
-                         : error == ENOMEM ? ErrorCode::kOutOfMemory
-                                           : ErrorCode::kIo;
-  return fail(code, fmt::format("{}: {}: {}", where, what, std::generic_category().message(error)));
-}
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");

@@ -2,6 +2,8 @@
 //
 //   format_tool list FILE        prints what the header says, as JSON
 //   format_tool rewrite IN OUT   lays the tensors out anew and copies their bytes
+//
+// A file whose name ends in .npy holds one array, and list prints an object of its own for it.
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -14,6 +16,7 @@
 #include "lobit/base/json_writer.h"
 #include "lobit/format/gguf.h"
 #include "lobit/format/model.h"
+#include "lobit/format/npy.h"
 #include "lobit/format/safetensors.h"
 #include "lobit/io/file.h"
 
@@ -85,10 +88,29 @@ Status rewrite(const std::string& in, const std::string& out) {
   return target.commit();
 }
 
+Status list_npy(const std::string& path) {
+  LOBIT_TRY(const File file, File::open(path));
+  LOBIT_TRY(const NpyHeader header, read_npy(file));
+  fmt::print("{{\"encoding\":\"{}\",\"shape\":{},\"offset\":{},\"bytes\":{}}}\n",
+             encoding_name(header.encoding), header.shape.to_string(), header.data_offset, header.data_bytes);
+  return {};
+}
+
+Status rewrite_npy(const std::string& in, const std::string& out) {
+  LOBIT_TRY(const File file, File::open(in));
+  LOBIT_TRY(const NpyHeader header, read_npy(file));
+  std::vector<std::byte> values(header.data_bytes);
+  LOBIT_RETURN_IF_ERROR(file.read_at(header.data_offset, values));
+  return write_npy(out, header.shape, header.encoding, values);
+}
+
 int run(const std::vector<std::string>& args) {
   Status status = fail(ErrorCode::kInvalidArgument, "usage: format_tool list FILE | rewrite IN OUT");
-  if (args.size() == 2 && args[0] == "list") status = list(args[1]);
-  if (args.size() == 3 && args[0] == "rewrite") status = rewrite(args[1], args[2]);
+  const bool npy = args.size() > 1 && args[1].ends_with(".npy");
+  if (args.size() == 2 && args[0] == "list") status = npy ? list_npy(args[1]) : list(args[1]);
+  if (args.size() == 3 && args[0] == "rewrite") {
+    status = npy ? rewrite_npy(args[1], args[2]) : rewrite(args[1], args[2]);
+  }
   if (status) return 0;
   fmt::print(stderr, "{}: {}\n", error_code_name(status.error().code), status.error().message);
   return 1;
