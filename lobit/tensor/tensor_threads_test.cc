@@ -55,9 +55,9 @@ TEST(TensorThreads, CopyReadWriteAndReferToOneBlock) {
         wrong += !locked || !all_are(*locked, 1.0f);
         wrong += !all_are(copy.slice(0, 8, 16).value(), 1.0f);
         write_all(copy, mine);
-        const WeakTensor own(copy);
+        weak = WeakTensor(copy);
         write_all(copy, mine);
-        wrong += !own.expired() || !all_are(copy, mine) || !all_are(origin, 1.0f);
+        wrong += !weak.expired() || !all_are(copy, mine) || !all_are(origin, 1.0f);
       }
     });
     EXPECT_EQ(wrong.load(), 0);
