@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "lobit/base/check.h"
 #include "lobit/base/checked.h"
 
 namespace lobit {
@@ -13,6 +14,12 @@ using enum Encoding;
 constexpr std::array<uint32_t, 7> kGroupElements{0, 0, 0, 32, 64, 128, 256};
 
 constexpr uint64_t kMaxBytes = INT64_MAX;
+
+// Whether both are values of their enumerations.
+bool is_known(ValueFormat format) {
+  return static_cast<size_t>(format.encoding) < kEncodingCount &&
+         static_cast<size_t>(format.scales) < kGroupElements.size();
+}
 
 std::optional<FormatLayout> block_layout(Encoding encoding, uint64_t rows, uint64_t columns) {
   if (rows == 0 || columns == 0) return FormatLayout{};
@@ -63,6 +70,7 @@ std::optional<FormatLayout> planar_layout(ValueFormat format, uint64_t rows, uin
 }  // namespace
 
 std::string to_string(ValueFormat format) {
+  if (!is_known(format)) return "no format";
   if (!format.is_planar()) return std::string(encoding_name(format.encoding));
   const std::optional<DType> dtype = dtype_of(format.encoding);
   std::string text(dtype ? dtype_name(*dtype) : encoding_name(format.encoding));
@@ -88,9 +96,7 @@ uint32_t planar_bits(Encoding encoding) {
 }
 
 bool is_valid(ValueFormat format) {
-  if (static_cast<size_t>(format.encoding) >= kEncodingCount) return false;
-  if (static_cast<size_t>(format.scales) >= kGroupElements.size()) return false;
-  return !format.is_planar() || planar_bits(format.encoding) != 0;
+  return is_known(format) && (!format.is_planar() || planar_bits(format.encoding) != 0);
 }
 
 uint64_t group_elements(ScaleGroup scales, uint64_t columns, uint64_t elements) {
@@ -102,7 +108,9 @@ uint64_t group_elements(ScaleGroup scales, uint64_t columns, uint64_t elements) 
 uint32_t border_elements(ValueFormat format) {
   if (!format.is_planar()) return traits(format.encoding).block_elements;
   const uint32_t group = kGroupElements[static_cast<size_t>(format.scales)];
-  return group != 0 ? group : 8 / planar_bits(format.encoding);
+  const uint32_t bits = planar_bits(format.encoding);
+  LOBIT_CHECK(bits != 0);
+  return group != 0 ? group : 8 / bits;
 }
 
 uint32_t block_scale_bytes(Encoding encoding) {

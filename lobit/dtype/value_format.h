@@ -48,7 +48,7 @@ struct ValueFormat {
   friend bool operator==(const ValueFormat&, const ValueFormat&) = default;
 };
 
-// "q8_0", "f16", "i8 per row", "i4 per 64", "bitnet158 per tensor".
+// "q8_0", "f16", "i8 per row", "i4 per 64", "bitnet158 per tensor"; "no format" for numbers that are none.
 LOBIT_API std::string to_string(ValueFormat format);
 
 // Bits of a planar code; 0 for encodings that have no planar form.
@@ -61,7 +61,8 @@ LOBIT_API bool is_valid(ValueFormat format);
 LOBIT_API uint64_t group_elements(ScaleGroup scales, uint64_t columns, uint64_t elements);
 
 // A row may be cut where the number of values before the cut is a multiple of this: 1 for plain numbers, the
-// block, the group of 32 to 256, and for planar formats without such groups the values of a byte.
+// block, the group of 32 to 256, and for planar formats without such groups the values of a byte. Of a format
+// that is_valid().
 LOBIT_API uint32_t border_elements(ValueFormat format);
 
 // Bytes that a block spends on scales, minima and sums; 0 for plain numbers and for encodings that lobit only

@@ -63,10 +63,9 @@ Shape no_values() {
 Result<FormatLayout> checked_layout(ValueFormat format, const Shape& shape) {
   if (const auto layout = format_layout(format, shape.rows(), shape.row_elements())) return *layout;
   if (!is_valid(format)) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("tensor {}: expected planar scales for i8, i4, i2, i1 or bitnet158 alone, found {}",
-                    shape.to_string(), lobit::to_string(format)));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("tensor {}: expected a format that exists (only i8, "
+                                                         "i4, i2, i1 and bitnet158 are planar), found {}",
+                                                         shape.to_string(), lobit::to_string(format)));
   }
   const uint32_t block = border_elements(format);
   if (!format.is_planar() && shape.row_elements() % block != 0) {
@@ -206,8 +205,11 @@ ContentKey Tensor::content_key() const {
   return {storage_.serial(), storage_.version(), offset_, layout};
 }
 
+// These checks come before every access. Their success is a variable because `return {}` would clear the room
+// for an error first.
 Status Tensor::check_host(const char* what) const {
-  if (device().kind == DeviceKind::kCpu) return {};
+  Status valid;
+  if (device().kind == DeviceKind::kCpu) return valid;
   return fail(
       ErrorCode::kInvalidArgument,
       fmt::format("{}: tensor '{}' {}: expected one on the cpu (to_device() copies it there), found it "
@@ -217,8 +219,8 @@ Status Tensor::check_host(const char* what) const {
 }
 
 Status Tensor::check_in_one_piece(const char* what) const {
-  LOBIT_RETURN_IF_ERROR(check_host(what));
-  if (is_contiguous()) return {};
+  Status valid = check_host(what);
+  if (!valid || is_contiguous()) return valid;
   return fail(
       ErrorCode::kInvalidArgument,
       fmt::format("{}: tensor '{}' {}: expected bytes in one piece (contiguous() makes them), found a "
@@ -266,8 +268,8 @@ namespace {
 
 Status check_number(const NumberRow& row, const Tensor& tensor) {
   const ValueFormat format = tensor.format();
-  const bool known = !format.is_planar() && std::ranges::count(row.encodings, format.encoding) > 0;
-  if (known) return {};
+  Status valid;
+  if (!format.is_planar() && std::ranges::count(row.encodings, format.encoding) > 0) return valid;
   return fail(
       ErrorCode::kInvalidArgument,
       fmt::format("values: tensor '{}' {}: expected {} for {}, found {}", tensor.name(),

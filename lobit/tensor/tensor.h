@@ -88,7 +88,7 @@ class LOBIT_API Tensor {
   // Whether the bytes are those that a tensor made by empty() would have: in one piece, in order.
   bool is_contiguous() const;
   bool shares_storage_with(const Tensor& other) const;
-  // Whether it alone holds its block, and may write to it without a copy.
+  // Whether it alone has a share in its block, and the block is not borrowed: writing then copies nothing.
   bool is_exclusive() const { return storage_.is_exclusive(); }
 
   // Who it is. Copies and in-place operations keep the id; views, conversions and clones have their own.

@@ -35,10 +35,11 @@ void Tensor::for_each_piece(uint64_t first, uint64_t count, Use use) const {
   while (outer > 0) {
     const auto extent = static_cast<uint64_t>(shape_[outer - 1]);
     const bool follows = strides_[outer - 1] == stride * static_cast<int64_t>(inner);
-    if (inner == 1 && is_plain())
+    if (inner == 1 && is_plain()) {
       stride = strides_[outer - 1];
-    else if (extent != 1 && !follows)
+    } else if (extent != 1 && !follows) {
       break;
+    }
     inner *= extent;
     --outer;
   }

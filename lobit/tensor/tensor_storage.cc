@@ -106,10 +106,6 @@ MemoryResource* StorageRef::resource() const {
   return block_ == nullptr ? nullptr : block_->resource;
 }
 
-bool StorageRef::is_borrowed() const {
-  return block_ != nullptr && block_->borrowed;
-}
-
 uint64_t StorageRef::serial() const {
   return block_ == nullptr ? 0 : block_->serial;
 }

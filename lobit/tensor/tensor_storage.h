@@ -45,14 +45,13 @@ class LOBIT_API StorageRef {
   const std::byte* data() const;
   size_t capacity() const;
   MemoryResource* resource() const;
-  bool is_borrowed() const;
   uint64_t serial() const;   // no other block of this process has it
   uint64_t version() const;  // rises with every acquire_mutable()
   size_t owners() const;     // shares at this moment
   int64_t last_access() const;
   void touch() const;  // notes an access
 
-  // Whether bytes may change without anybody else seeing it.
+  // Whether this is the only share of a block that is not borrowed.
   bool is_exclusive() const;
   // For a share that is the only one of a block that is not borrowed: ends all weak references to the block
   // and raises the version; mutable_data() may then be written to. false, without effect, for any other.

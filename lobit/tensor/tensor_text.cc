@@ -16,7 +16,7 @@ namespace {
 std::string format_text(const Tensor& tensor) {
   const ValueFormat format = tensor.format();
   const auto dtype = tensor.dtype();
-  const std::string name = to_string(format);
+  std::string name = to_string(format);
   if (dtype && dtype_name(*dtype) == name) return name;
   const double bits =
       format.is_planar() && tensor.elements() > 0

@@ -170,8 +170,7 @@ Result<Tensor> Tensor::bit_view(ValueFormat format) const {
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("bit_view: tensor '{}' {}: expected a format with the bits and groups of {}, found {}",
-                    name(), shape_.to_string(), lobit::to_string(format_),
-                    is_valid(format) ? lobit::to_string(format) : std::string("no format")),
+                    name(), shape_.to_string(), lobit::to_string(format_), lobit::to_string(format)),
         {.from = lobit::to_string(format_)});
   }
   Tensor seen = view(shape_, strides_, offset_);

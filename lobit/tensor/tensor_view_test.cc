@@ -17,7 +17,6 @@ namespace lobit {
 namespace {
 
 using enum Encoding;
-using testing::ElementsAre;
 using testing::HasSubstr;
 using Indices = std::vector<int64_t>;
 
