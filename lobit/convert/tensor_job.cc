@@ -35,7 +35,7 @@ bool needs_contiguous(const Tensor& source) {
 
 Status check_convertible(const Tensor& source, ValueFormat to, Device device) {
   const ValueFormat from = source.format();
-  const ErrorDetail both{.from = to_string(from), .to = to_string(to)};
+  const auto both = [&] { return ErrorDetail{.from = to_string(from), .to = to_string(to)}; };
   if (source.device() != device || device.kind != DeviceKind::kCpu) {
     return fail(
         ErrorCode::kDevice,
@@ -48,13 +48,13 @@ Status check_convertible(const Tensor& source, ValueFormat to, Device device) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("tensor '{}': lobit cannot decode {}, so it cannot become {}", source.name(),
                             to_string(from), to_string(to)),
-                both);
+                both());
   }
   if (!traits(to.encoding).can_encode && to.encoding != Encoding::kF32) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("tensor '{}': lobit cannot encode {}, so {} cannot become it", source.name(),
                             to_string(to), to_string(from)),
-                both);
+                both());
   }
   if (format_layout(to, source.shape().rows(), source.shape().row_elements())) return {};
   return fail(ErrorCode::kInvalidArgument,
@@ -63,8 +63,8 @@ Status check_convertible(const Tensor& source, ValueFormat to, Device device) {
                           border_elements(to)),
               {.required = border_elements(to),
                .available = source.shape().row_elements(),
-               .from = both.from,
-               .to = both.to});
+               .from = to_string(from),
+               .to = to_string(to)});
 }
 
 Result<TensorJob> TensorJob::create(const Tensor& source, const TensorJobSpec& spec) {
@@ -76,10 +76,12 @@ Result<TensorJob> TensorJob::create(const Tensor& source, const TensorJobSpec& s
   const bool gather = needs_contiguous(source);
   const uint64_t new_bytes = layout.bytes + recoder.scratch_bytes() + (gather ? source_bytes : 0);
   LOBIT_TRY(MemoryAccount::Hold hold, spec.account->hold(new_bytes));
+  std::unique_ptr<Tensor> gathered;
   if (gather) {
-    LOBIT_TRY(Tensor gathered, source.contiguous(*spec.memory));
-    gathered.set_name(source.name());
-    recoder = TensorRecoder(gathered, spec.to, layout, options);
+    LOBIT_TRY(Tensor copy, source.contiguous(*spec.memory));
+    copy.set_name(source.name());
+    gathered = std::make_unique<Tensor>(std::move(copy));
+    recoder = TensorRecoder(*gathered, spec.to, layout, options);
   }
   LOBIT_TRY(Tensor result, Tensor::empty(source.shape(), spec.to, *spec.memory));
   if (!source.name().empty()) result.set_name(source.name());
@@ -94,7 +96,8 @@ Result<TensorJob> TensorJob::create(const Tensor& source, const TensorJobSpec& s
     std::ranges::fill(codes.subspan(layout.row_bytes * source.shape().rows()), std::byte{0});
   }
   const uint64_t granule = recoder.granule();
-  TensorJob job(std::move(recoder), std::move(result), std::move(hold));
+  TensorJob job(recoder, std::move(result), std::move(hold));
+  job.gathered_ = std::move(gathered);
   job.chunk_elements_ =
       spec.chunk_bytes > 0
           ? elements_of(spec.chunk_bytes, source_bytes, source.elements(), granule)
@@ -104,7 +107,8 @@ Result<TensorJob> TensorJob::create(const Tensor& source, const TensorJobSpec& s
 }
 
 TensorJob::TensorJob(TensorJob&& other) noexcept
-    : recoder_(std::move(other.recoder_)),
+    : recoder_(other.recoder_),
+      gathered_(std::move(other.gathered_)),
       result_(std::move(other.result_)),
       hold_(std::move(other.hold_)),
       chunk_elements_(other.chunk_elements_),

@@ -5,7 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
-#include <optional>
+#include <memory>
 
 #include "lobit/base/result.h"
 #include "lobit/convert/chunks.h"
@@ -40,8 +40,8 @@ Status check_convertible(const Tensor& source, ValueFormat to, Device device);
 
 class TensorJob {
  public:
-  // Takes the memory. kLimit before anything is allocated when the account has no room. The source's values
-  // must stay until the end.
+  // Takes the memory. kLimit before anything is allocated when the account has no room. The source must stay
+  // where it is until the end.
   static Result<TensorJob> create(const Tensor& source, const TensorJobSpec& spec);
 
   // First phase, of formats whose groups are too long for a tile; without elements when there is none.
@@ -69,11 +69,12 @@ class TensorJob {
   ~TensorJob() = default;
 
  private:
-  TensorJob(TensorRecoder recoder, Tensor result, MemoryAccount::Hold hold)
-      : recoder_(std::move(recoder)), result_(std::move(result)), hold_(std::move(hold)) {}
+  TensorJob(const TensorRecoder& recoder, Tensor result, MemoryAccount::Hold hold)
+      : recoder_(recoder), result_(std::move(result)), hold_(std::move(hold)) {}
   void add(const RecodeCounts& counts);
 
   TensorRecoder recoder_;
+  std::unique_ptr<const Tensor> gathered_;  // the source in one piece, when it has to be
   Tensor result_;
   MemoryAccount::Hold hold_;
   uint64_t chunk_elements_ = 1;

@@ -65,7 +65,7 @@ bool is_flushed(Encoding to, const PlanarExtent& extent, float scale) {
 
 TensorRecoder::TensorRecoder(const Tensor& source, ValueFormat to, const FormatLayout& layout,
                              const TensorRecoderOptions& options)
-    : source_(source),
+    : source_(&source),
       from_(source.format()),
       to_(to),
       layout_(layout),
@@ -89,7 +89,7 @@ TensorRecoder::TensorRecoder(const Tensor& source, ValueFormat to, const FormatL
   granule_ =
       std::max(run_granule(border, columns_, rows), run_granule(border_elements(from_), columns_, rows));
   if (to_.scales == ScaleGroup::kTensor && measured_groups_ == 0) granule_ = std::max<uint64_t>(1, elements_);
-  if (const auto bytes = source_.bytes()) bytes_ = bytes->data();
+  if (const auto bytes = source_->bytes()) bytes_ = bytes->data();
   direct_ = !from_.is_planar() && !to_.is_planar() && !options_.in_place && bytes_ != nullptr;
 }
 
@@ -104,7 +104,7 @@ uint64_t TensorRecoder::tile_elements(uint64_t at, uint64_t end) const {
 }
 
 std::string_view TensorRecoder::name() const {
-  return source_.name();
+  return source_->name();
 }
 
 uint64_t TensorRecoder::scratch_bytes() const {

@@ -3,7 +3,7 @@
 // by which thread and into which memory. Runs are independent of each other, so any number of threads may
 // call.
 //
-// Shares the source and borrows the target's memory. Needs nothing besides: tiles of values lie on the stack.
+// Borrows source and target. Needs nothing besides: tiles of values lie on the stack.
 #pragma once
 
 #include <cstddef>
@@ -42,7 +42,7 @@ class TensorRecoder {
     scales_ = scales;
   }
 
-  const Tensor& source() const { return source_; }
+  const Tensor& source() const { return *source_; }
 
   // Runs begin at multiples of this, and their length is one, or reaches to the end.
   uint64_t granule() const { return granule_; }
@@ -77,11 +77,11 @@ class TensorRecoder {
   Status check_source(uint64_t first, uint64_t count) const;
   Status refuse(uint64_t first, const float* values, uint64_t count) const;
   void decode(uint64_t first, uint64_t count, float* values) const {
-    source_.decode_run(first, count, values);
+    source_->decode_run(first, count, values);
   }
   std::string_view name() const;
 
-  Tensor source_;
+  const Tensor* source_;
   ValueFormat from_;
   ValueFormat to_;
   FormatLayout layout_;

@@ -57,7 +57,9 @@ const NumberRow& number_row(detail::NumberKind kind) {
 namespace detail {
 
 Shape no_values() {
-  return *Shape::create({0});
+  // Made once: every move of a tensor leaves one.
+  static const Shape kNoValues = *Shape::create({0});
+  return kNoValues;
 }
 
 Result<FormatLayout> checked_layout(ValueFormat format, const Shape& shape) {
