@@ -42,9 +42,10 @@ BatchQueue::BatchQueue(std::span<const BatchItem> items, const BatchConfig& conf
     grouped.emplace_back(static_cast<size_t>(group - groups.begin()), &item);
     if (group == groups.end()) groups.push_back(&item);
   }
-  std::ranges::stable_sort(grouped, [&](const auto& a, const auto& b) {
+  std::ranges::sort(grouped, [&](const auto& a, const auto& b) {
     if (a.first == b.first) {
-      return config_.sort_by_size && a.second->source_bytes > b.second->source_bytes;
+      const bool by_size = config_.sort_by_size && a.second->source_bytes != b.second->source_bytes;
+      return by_size ? a.second->source_bytes > b.second->source_bytes : a.second->index < b.second->index;
     }
     if (config_.sort_by_size) {
       const auto a_class = batch_size_class(groups[a.first]->source_bytes);

@@ -83,7 +83,7 @@ TEST_F(BatchTest, TheFirstBadTensorIsNamed) {
   sources[41] = bad();
   sources[90] = bad();
   const uint64_t before = pool_->usage().allocated;
-  for (const size_t batch_size : {1, 32, 1000}) {
+  for (const size_t batch_size : {size_t{1}, size_t{32}, size_t{1000}}) {
     for (const bool sorted : {true, false}) {
       ConversionConfig config = batch_config();
       config.batch.max_batch_size = batch_size;

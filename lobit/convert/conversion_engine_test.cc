@@ -195,7 +195,7 @@ TEST_F(ConversionEngineTest, ACodeWithoutAMeaningIsCorrupt) {
 TEST_F(ConversionEngineTest, StreamsEveryDTypeInChunksOfEverySizeByAnyNumberOfThreads) {
   for (const Shape& shape : {shape_of({12, 256}), shape_of({30, 101}), shape_of({3, 5000})}) {
     const Tensor source = test_tensor(shape, DType::kF32, *pool_);
-    for (const size_t threads : {1, 2, 8}) {
+    for (const size_t threads : {size_t{1}, size_t{2}, size_t{8}}) {
       ConversionConfig config = fast_config(threads);
       config.streaming.parallel_chunks = threads;
       const auto engine = ConversionEngine::create(config, *pool_).value();

@@ -57,7 +57,7 @@ ConversionConfig small_config(size_t threads) {
 }
 
 TEST_F(FileStreamTest, GivesTheBytesOfAConversionInOnePiece) {
-  for (const size_t threads : {1, 3}) {
+  for (const size_t threads : {size_t{1}, size_t{3}}) {
     const auto engine = ConversionEngine::create(small_config(threads), *pool_).value();
     for (const Encoding to : {Encoding::kF16, Encoding::kQ8_0, Encoding::kTQ2_0, Encoding::kQ4_1}) {
       const auto expected = test_encoded(to, values_);
