@@ -155,6 +155,19 @@ TEST_F(BatchTest, TheReportShowsTheLimitsAtWork) {
   EXPECT_EQ(report.batches[0].threads, 1u);
 }
 
+TEST_F(BatchTest, AsManyThreadsWorkAsTheEngineHas) {
+  const std::vector<Tensor> sources = tensors(4);
+  for (const size_t threads : {size_t{1}, size_t{3}}) {
+    ConversionConfig config = batch_config();
+    config.worker_threads = threads;
+    config.batch.batch_worker_threads = 8;
+    const auto engine = ConversionEngine::create(config, *pool_).value();
+    BatchReport report;
+    ASSERT_THAT(engine->batch_convert(sources, DType::kF16, {.report = &report}), is_ok());
+    EXPECT_EQ(report.batches.at(0).threads, threads);
+  }
+}
+
 TEST_F(BatchTest, ShrinksWhileMemoryIsShort) {
   const auto limited = HybridMemoryPool::create({.limit = 64 << 20}).value();
   const auto monitor =

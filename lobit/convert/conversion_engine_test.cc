@@ -246,6 +246,18 @@ TEST_F(ConversionEngineTest, AnEmptyPoolIsAnError) {
   EXPECT_EQ(engine->stats().memory_stats.current_usage, 0u);
 }
 
+TEST_F(ConversionEngineTest, AnEncodingThatCannotBeReadOrWrittenIsNamed) {
+  const Tensor numbers = Tensor::empty(shape_of({4, 256}), Encoding::kRawI64, *pool_).value();
+  const auto read = engine_->convert(numbers, DType::kF32);
+  ASSERT_THAT(read, fails_with(ErrorCode::kUnsupported));
+  EXPECT_EQ(read.error().detail.from, "raw_i64");
+  EXPECT_EQ(read.error().detail.to, "f32");
+  const auto written =
+      engine_->convert(test_tensor(shape_of({4, 256}), DType::kF32, *pool_), Encoding::kQ4_K);
+  ASSERT_THAT(written, fails_with(ErrorCode::kUnsupported));
+  EXPECT_EQ(written.error().detail.to, "q4_k");
+}
+
 TEST_F(ConversionEngineTest, AnotherDeviceIsNamedWithTheTensorsOwn) {
   ProbeResource cuda({DeviceKind::kCuda, 0});
   const auto engine = ConversionEngine::create(fast_config(), cuda).value();

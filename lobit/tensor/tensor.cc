@@ -82,6 +82,20 @@ Result<FormatLayout> checked_layout(ValueFormat format, const Shape& shape) {
 
 }  // namespace detail
 
+Tensor::Tensor(Tensor&& other) noexcept
+    : storage_(std::move(other.storage_)),
+      label_(std::move(other.label_)),
+      shape_(std::exchange(other.shape_, detail::no_values())),
+      strides_(other.strides_),
+      offset_(std::exchange(other.offset_, 0)),
+      base_rows_(std::exchange(other.base_rows_, 1)),
+      base_columns_(std::exchange(other.base_columns_, 0)),
+      format_(std::exchange(other.format_, ValueFormat())),
+      id_(std::exchange(other.id_, 0)),
+      created_(std::exchange(other.created_, 0)) {
+  other.strides_[0] = 1;
+}
+
 void Tensor::swap(Tensor& other) noexcept {
   std::swap(storage_, other.storage_);
   std::swap(label_, other.label_);

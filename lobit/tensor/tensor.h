@@ -42,7 +42,7 @@ class LOBIT_API Tensor {
   // No values: shape [0] in F32.
   Tensor() = default;
   Tensor(const Tensor&) = default;
-  Tensor(Tensor&& other) noexcept { swap(other); }  // leaves Tensor()
+  Tensor(Tensor&& other) noexcept;  // leaves Tensor()
   Tensor& operator=(Tensor other) noexcept {
     swap(other);
     return *this;

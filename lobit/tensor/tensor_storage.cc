@@ -81,7 +81,7 @@ StorageRef StorageRef::borrow(MemoryResource& resource, std::span<const std::byt
 }
 
 void StorageRef::retain() const noexcept {
-  if (block_ != nullptr) block_->counts.fetch_add(kShare, std::memory_order_relaxed);
+  block_->counts.fetch_add(kShare, std::memory_order_relaxed);
 }
 
 Status StorageRef::release() {

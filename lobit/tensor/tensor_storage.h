@@ -30,13 +30,17 @@ class LOBIT_API StorageRef {
   static StorageRef borrow(MemoryResource& resource, std::span<const std::byte> bytes);
 
   StorageRef() = default;
-  StorageRef(const StorageRef& other) noexcept : block_(other.block_) { retain(); }
+  StorageRef(const StorageRef& other) noexcept : block_(other.block_) {
+    if (block_ != nullptr) retain();
+  }
   StorageRef(StorageRef&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
   StorageRef& operator=(StorageRef other) noexcept {
     std::swap(block_, other.block_);
     return *this;
   }
-  ~StorageRef() { static_cast<void>(release()); }
+  ~StorageRef() {
+    if (block_ != nullptr) static_cast<void>(release());
+  }
 
   // Gives up the share. The error of the resource when this was the last one and the block was refused.
   Status release();

@@ -287,6 +287,29 @@ class Conversions(unittest.TestCase):
             self.assertLessEqual(errors[1], errors[0] * (1 + 1e-6), f"{kind} {dtype}")
             self.assertLessEqual(errors[2], errors[1] * (1 + 1e-6), f"{kind} {dtype}")
 
+    def test_going_by_f16_is_no_better(self):
+        for kind in ("fast", "balanced", "precise"):
+            values = weights(self.rng, (64, 1024))
+            errors = []
+            for lines in [f"convert i8 {kind}"], ["convert f16", f"convert i8 {kind}"]:
+                self.stack.make("f32", values)
+                for line in lines:
+                    self.stack(line)
+                errors.append(np.square(self.stack.pop_values().astype(np.float64) - values.reshape(-1)).sum())
+            self.assertGreater(errors[1], errors[0] * 0.9999, kind)
+            self.assertLess(errors[1], errors[0] * 1.01, kind)
+
+    def test_a_first_tiny_conversion_is_like_any_other(self):
+        for dtype in DTYPES:
+            self.converted("f32", np.zeros((1, 1), np.float32), f"convert {dtype}")
+            values = weights(self.rng, (4, 256))
+            warm = self.converted("f32", values, f"convert {dtype}")
+            cold = Stack()
+            self.addCleanup(cold.close)
+            cold.make("f32", values)
+            cold(f"convert {dtype}")
+            np.testing.assert_array_equal(warm, cold.pop_bytes(), dtype)
+
     def test_what_cannot_be_stored_is_named(self):
         values = np.ones((4, 256), np.float32)
         values[2, 17] = np.nan
