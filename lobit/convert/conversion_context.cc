@@ -62,6 +62,14 @@ void log_decision(const ConversionContext& context, const Tensor& source, const 
   });
 }
 
+void record(EventScope& event, const Result<Tensor>& result, const TensorJobFacts& facts) {
+  if (result) {
+    event.succeed(result->format(), result->size_bytes(), facts);
+  } else {
+    event.fail(result.error());
+  }
+}
+
 Result<Tensor> into_new_storage(ConversionContext& context, const Tensor& source, const Decision& decision,
                                 const ConversionRequest& request, TensorJobFacts& facts) {
   LOBIT_TRY(TensorJob job,
@@ -164,11 +172,7 @@ Result<Tensor> convert_tensor(ConversionContext& context, const Tensor& source, 
     return into_new_storage(context, source, decision, request, facts);
   };
   Result<Tensor> result = convert();
-  if (result) {
-    event.succeed(result->format(), result->size_bytes(), facts);
-  } else {
-    event.fail(result.error());
-  }
+  record(event, result, facts);
   return result;
 }
 
@@ -190,11 +194,7 @@ Result<Tensor> convert_consumed(ConversionContext& context, Tensor tensor, Forma
     return std::move(tensor);
   };
   Result<Tensor> result = convert();
-  if (result) {
-    event.succeed(result->format(), result->size_bytes(), facts);
-  } else {
-    event.fail(result.error());
-  }
+  record(event, result, facts);
   return result;
 }
 
