@@ -27,8 +27,8 @@ TickRate measure_tick_rate();
 
 // Of the process; the first call measures.
 inline const TickRate& tick_rate() {
-  static const TickRate rate = measure_tick_rate();
-  return rate;
+  static const TickRate kRate = measure_tick_rate();
+  return kRate;
 }
 
 }  // namespace detail
