@@ -9,6 +9,7 @@
 #include <x86intrin.h>
 #endif
 
+#include "lobit/base/export.h"
 #include "lobit/base/time_budget.h"
 
 namespace lobit {
@@ -23,7 +24,7 @@ struct TickRate {
 };
 
 // Measured against the steady clock for a fifth of a millisecond, to about 1 in 10,000.
-TickRate measure_tick_rate();
+LOBIT_API TickRate measure_tick_rate();
 
 // Of the process; the first call measures.
 inline const TickRate& tick_rate() {
