@@ -42,7 +42,7 @@ inline std::vector<float> test_decoded(Encoding from, std::span<const std::byte>
   const EncodingTraits& t = traits(from);
   std::vector<float> values(bytes.size() / t.block_bytes * t.block_elements);
   if (from == Encoding::kF32) {
-    std::memcpy(values.data(), bytes.data(), bytes.size());
+    std::ranges::copy(bytes, std::as_writable_bytes(std::span(values)).begin());
   } else {
     reference::decode(from, bytes.data(), values.data(), values.size());
   }
