@@ -12,8 +12,6 @@
 namespace lobit {
 namespace {
 
-using ::testing::HasSubstr;
-
 constexpr uint64_t kElements = 256 * 1024;
 
 class FileStreamTest : public ::testing::Test {

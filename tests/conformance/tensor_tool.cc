@@ -58,7 +58,7 @@ Result<Shape> parse_shape(const std::string& text) {
 }
 
 // Spaces stand as '_': "i8_per_row".
-Result<FormatChoice> parse_format(std::string text) {
+Result<FormatChoice> parse_format(const std::string& text) {
   if (const std::optional<DType> dtype = parse_dtype(text)) return FormatChoice(*dtype);
   for (const Encoding encoding :
        {Encoding::kQ8_0, Encoding::kQ4_0, Encoding::kQ2_0, Encoding::kQ1_0, Encoding::kTQ2_0}) {
