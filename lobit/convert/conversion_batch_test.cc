@@ -18,9 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 ConversionConfig batch_config(size_t threads = 2) {
-  ConversionConfig config;
-  config.default_quality = ConversionQuality::kFast;
-  config.worker_threads = threads;
+  ConversionConfig config = fast_config(threads);
   config.batch.batch_worker_threads = threads;
   return config;
 }

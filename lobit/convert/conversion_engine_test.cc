@@ -20,13 +20,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-ConversionConfig fast_config(size_t threads = 2) {
-  ConversionConfig config;
-  config.default_quality = ConversionQuality::kFast;
-  config.worker_threads = threads;
-  return config;
-}
-
 class ConversionEngineTest : public ::testing::Test {
  protected:
   std::unique_ptr<HybridMemoryPool> pool_ = HybridMemoryPool::create().value();

@@ -17,12 +17,7 @@ using ::testing::HasSubstr;
 
 class ConversionPipelineTest : public ::testing::Test {
  protected:
-  ConversionPipelineTest() {
-    ConversionConfig config;
-    config.default_quality = ConversionQuality::kFast;
-    config.worker_threads = 2;
-    engine_ = ConversionEngine::create(config, *pool_).value();
-  }
+  ConversionPipelineTest() { engine_ = ConversionEngine::create(fast_config(2), *pool_).value(); }
   ConversionPipeline three_stages() {
     return engine_->create_pipeline().add_stage(DType::kF16).add_stage(DType::kI8).add_stage(DType::kI4);
   }

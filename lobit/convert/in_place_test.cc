@@ -19,12 +19,7 @@ using ::testing::HasSubstr;
 
 class InPlaceTest : public ::testing::Test {
  protected:
-  InPlaceTest() {
-    ConversionConfig config;
-    config.default_quality = ConversionQuality::kFast;
-    config.worker_threads = 3;
-    engine_ = ConversionEngine::create(config, *pool_).value();
-  }
+  InPlaceTest() { engine_ = ConversionEngine::create(fast_config(3), *pool_).value(); }
 
   std::unique_ptr<HybridMemoryPool> pool_ = HybridMemoryPool::create().value();
   std::unique_ptr<ConversionEngine> engine_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lobit/base/check.h"
+#include "lobit/convert/conversion_config.h"
 #include "lobit/convert/model_test_support.h"
 #include "lobit/dtype/reference.h"
 #include "lobit/dtype/reference_planar.h"
@@ -17,6 +18,14 @@
 #include "lobit/tensor/tensor.h"
 
 namespace lobit {
+
+// Gives the bytes of the direct rule, with so many threads.
+inline ConversionConfig fast_config(size_t threads = 2) {
+  ConversionConfig config;
+  config.default_quality = ConversionQuality::kFast;
+  config.worker_threads = threads;
+  return config;
+}
 
 inline Shape shape_of(std::initializer_list<int64_t> extents) {
   return Shape::create(std::vector<int64_t>(extents)).value();
