@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "lobit/device/device.h"
 namespace lobit::detail {
 
 Status check_context(std::string_view op, const OpContext& context) {

@@ -138,7 +138,7 @@ std::vector<std::pair<uint64_t, uint64_t>> pieces(size_t threads, uint64_t items
 
 TEST(ForEachRange, CutsAlikeForAnyNumberOfThreads) {
   using ::testing::Pair;
-  for (const size_t threads : {1, 2, 3}) {
+  for (const size_t threads : {1U, 2U, 3U}) {
     EXPECT_THAT(pieces(threads, 10, 4), ElementsAre(Pair(0, 4), Pair(4, 4), Pair(8, 2)));
     EXPECT_THAT(pieces(threads, 8, 4), ElementsAre(Pair(0, 4), Pair(4, 4)));
     EXPECT_TRUE(pieces(threads, 0, 4).empty());

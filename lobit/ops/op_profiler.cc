@@ -1,7 +1,7 @@
 #include "lobit/ops/op_profiler.h"
 
 #include <algorithm>
-#include <functional>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -73,7 +73,9 @@ OpProfile OpProfiler::profile() const {
     profile.calls = calls_;
     profile.calls_left_out = count_ - calls_.size();
   }
-  std::ranges::stable_sort(profile.totals, std::greater<>(), &OpTotals::duration_ns);
+  std::ranges::sort(profile.totals, [](const OpTotals& a, const OpTotals& b) {
+    return std::tie(b.duration_ns, a.op, a.formats) < std::tie(a.duration_ns, b.op, b.formats);
+  });
   return profile;
 }
 
