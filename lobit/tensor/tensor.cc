@@ -91,6 +91,7 @@ Tensor::Tensor(Tensor&& other) noexcept
       base_rows_(std::exchange(other.base_rows_, 1)),
       base_columns_(std::exchange(other.base_columns_, 0)),
       format_(std::exchange(other.format_, ValueFormat())),
+      layout_(std::exchange(other.layout_, FormatLayout())),
       id_(std::exchange(other.id_, 0)),
       created_(std::exchange(other.created_, 0)) {
   other.strides_[0] = 1;
@@ -105,11 +106,13 @@ void Tensor::swap(Tensor& other) noexcept {
   std::swap(base_rows_, other.base_rows_);
   std::swap(base_columns_, other.base_columns_);
   std::swap(format_, other.format_);
+  std::swap(layout_, other.layout_);
   std::swap(id_, other.id_);
   std::swap(created_, other.created_);
 }
 
-Tensor Tensor::create(const Shape& shape, ValueFormat format, detail::StorageRef storage) {
+Tensor Tensor::create(const Shape& shape, ValueFormat format, const FormatLayout& layout,
+                      detail::StorageRef storage) {
   Tensor tensor;
   tensor.storage_ = std::move(storage);
   tensor.shape_ = shape;
@@ -117,6 +120,7 @@ Tensor Tensor::create(const Shape& shape, ValueFormat format, detail::StorageRef
   tensor.base_rows_ = shape.rows();
   tensor.base_columns_ = shape.row_elements();
   tensor.format_ = format;
+  tensor.layout_ = layout;
   tensor.id_ = next_id();
   tensor.created_ = detail::coarse_time();
   return tensor;
@@ -125,15 +129,12 @@ Tensor Tensor::create(const Shape& shape, ValueFormat format, detail::StorageRef
 Tensor Tensor::view(const Shape& shape, const Strides& strides, uint64_t offset) const {
   Tensor tensor = *this;
   tensor.shape_ = shape;
+  tensor.layout_ = detail::known_layout(format_, shape.rows(), shape.row_elements());
   tensor.strides_ = strides;
   tensor.offset_ = offset;
   tensor.id_ = next_id();
   tensor.created_ = detail::coarse_time();
   return tensor;
-}
-
-FormatLayout Tensor::layout() const {
-  return detail::known_layout(format_, shape_.rows(), shape_.row_elements());
 }
 
 FormatLayout Tensor::base_layout() const {
@@ -255,12 +256,12 @@ Result<std::span<const std::byte>> Tensor::bytes() const {
   LOBIT_RETURN_IF_ERROR(check_in_one_piece("bytes"));
   storage_.touch();
   if (elements() == 0) return std::span<const std::byte>();
-  return std::span(first_byte(), layout().bytes);
+  return std::span(first_byte(), layout_.bytes);
 }
 
 Result<std::span<std::byte>> Tensor::own_bytes() {
   if (elements() == 0) return std::span<std::byte>();
-  const uint64_t bytes = layout().bytes;
+  const uint64_t bytes = layout_.bytes;
   if (!storage_.acquire_mutable()) {
     LOBIT_TRY(detail::StorageRef own, detail::StorageRef::allocate(*storage_.resource(), bytes));
     LOBIT_CHECK(own.acquire_mutable());
@@ -346,7 +347,7 @@ Result<std::span<const std::byte>> Tensor::codes() const {
   LOBIT_RETURN_IF_ERROR(check_row_planes("codes"));
   storage_.touch();
   if (elements() == 0) return std::span<const std::byte>();
-  const uint64_t row_bytes = layout().row_bytes;
+  const uint64_t row_bytes = layout_.row_bytes;
   const uint64_t first = offset_ == 0 ? 0 : offset_ / base_columns_ * row_bytes;
   return std::span(storage_.data() + first, row_bytes * shape_.rows());
 }
@@ -365,7 +366,7 @@ Result<std::span<const float>> Tensor::scales() const {
                     "one), found borrowed bytes",
                     name(), shape_.to_string(), alignof(float)));
   }
-  return std::span(reinterpret_cast<const float*>(at), layout().scale_count);
+  return std::span(reinterpret_cast<const float*>(at), layout_.scale_count);
 }
 
 Status Tensor::reformat(ValueFormat format) {
@@ -388,6 +389,7 @@ Status Tensor::reformat(ValueFormat format) {
   }
   storage_.touch();
   format_ = format;
+  layout_ = next;
   strides_ = detail::dense_strides(shape_);
   base_rows_ = shape_.rows();
   base_columns_ = shape_.row_elements();

@@ -81,8 +81,8 @@ class LOBIT_API Tensor {
   MemoryResource* resource() const { return storage_.resource(); }  // nullptr for Tensor()
   uint64_t elements() const { return shape_.elements(); }
   // Bytes of the values when they lie in one piece, scales included; scale_bytes() of them are scales.
-  uint64_t size_bytes() const { return layout().bytes; }
-  uint64_t scale_bytes() const { return layout().scale_bytes; }
+  uint64_t size_bytes() const { return layout_.bytes; }
+  uint64_t scale_bytes() const { return layout_.scale_bytes; }
   // Bytes of the block, 0 or a multiple of 64 unless borrowed.
   size_t capacity() const { return storage_.capacity(); }
   // Whether the bytes are those that a tensor made by empty() would have: in one piece, in order.
@@ -173,12 +173,12 @@ class LOBIT_API Tensor {
 
   using Strides = std::array<int64_t, Shape::kMaxRank>;
 
-  static Tensor create(const Shape& shape, ValueFormat format, detail::StorageRef storage);
+  static Tensor create(const Shape& shape, ValueFormat format, const FormatLayout& layout,
+                       detail::StorageRef storage);
   // Fills a fresh tensor: fill(first, n, out) gives values first, ..., first + n - 1.
   template <typename Fill>
   static Result<Tensor> generate(const Shape& shape, FormatChoice format, MemoryResource& resource,
                                  Fill fill);
-  FormatLayout layout() const;       // of the shape, in one piece
   FormatLayout base_layout() const;  // of the block
   bool is_plain() const { return !format_.is_planar() && border_elements(format_) == 1; }
   bool is_dense() const;         // elements follow each other in the order of the block
@@ -214,6 +214,7 @@ class LOBIT_API Tensor {
   uint64_t base_rows_ = 1;
   uint64_t base_columns_ = 0;
   ValueFormat format_;
+  FormatLayout layout_;  // of the shape in one piece
   uint64_t id_ = 0;
   int64_t created_ = 0;
 };

@@ -178,7 +178,7 @@ Result<Tensor> Tensor::empty(const Shape& shape, FormatChoice format, MemoryReso
   const ValueFormat chosen = format.for_shape(shape);
   LOBIT_TRY(const FormatLayout layout, detail::checked_layout(chosen, shape));
   LOBIT_TRY(detail::StorageRef storage, detail::StorageRef::allocate(resource, layout.bytes));
-  return create(shape, chosen, std::move(storage));
+  return create(shape, chosen, layout, std::move(storage));
 }
 
 template <typename Fill>
@@ -250,7 +250,7 @@ Result<Tensor> Tensor::borrow(std::span<const std::byte> bytes, const Shape& sha
   const ValueFormat chosen = format.for_shape(shape);
   LOBIT_TRY(const FormatLayout layout, detail::checked_layout(chosen, shape));
   LOBIT_RETURN_IF_ERROR(check_bytes(bytes, layout, shape, chosen));
-  return create(shape, chosen, detail::StorageRef::borrow(resource, bytes));
+  return create(shape, chosen, layout, detail::StorageRef::borrow(resource, bytes));
 }
 
 }  // namespace lobit

@@ -147,7 +147,7 @@ void Tensor::decode_planar_span(uint64_t element, uint64_t count, float* out) co
 
 void Tensor::copy_planar(std::byte* out) const {
   const FormatLayout base = base_layout();
-  const FormatLayout to = layout();
+  const FormatLayout& to = layout_;
   const uint32_t bits = planar_bits(format_.encoding);
   const uint64_t columns = shape_.row_elements();
   const uint64_t group = group_elements(format_.scales, base_columns_, base_columns_);
