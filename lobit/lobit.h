@@ -94,6 +94,7 @@
 #include "lobit/quant/quantizer.h"
 #include "lobit/quant/scale_solver.h"
 #include "lobit/report/memory_report.h"
+#include "lobit/report/op_report.h"
 #include "lobit/tensor/format_choice.h"
 #include "lobit/tensor/random_options.h"
 #include "lobit/tensor/shape.h"
