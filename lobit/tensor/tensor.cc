@@ -56,12 +56,6 @@ const NumberRow& number_row(detail::NumberKind kind) {
 
 namespace detail {
 
-Shape no_values() {
-  // Made once: every move of a tensor leaves one.
-  static const Shape kNoValues = *Shape::create({0});
-  return kNoValues;
-}
-
 Result<FormatLayout> checked_layout(ValueFormat format, const Shape& shape) {
   if (const auto layout = format_layout(format, shape.rows(), shape.row_elements())) return *layout;
   if (!is_valid(format)) {
@@ -81,21 +75,6 @@ Result<FormatLayout> checked_layout(ValueFormat format, const Shape& shape) {
 }
 
 }  // namespace detail
-
-Tensor::Tensor(Tensor&& other) noexcept
-    : storage_(std::move(other.storage_)),
-      label_(std::move(other.label_)),
-      shape_(std::exchange(other.shape_, detail::no_values())),
-      strides_(other.strides_),
-      offset_(std::exchange(other.offset_, 0)),
-      base_rows_(std::exchange(other.base_rows_, 1)),
-      base_columns_(std::exchange(other.base_columns_, 0)),
-      format_(std::exchange(other.format_, ValueFormat())),
-      layout_(std::exchange(other.layout_, FormatLayout())),
-      id_(std::exchange(other.id_, 0)),
-      created_(std::exchange(other.created_, 0)) {
-  other.strides_[0] = 1;
-}
 
 void Tensor::swap(Tensor& other) noexcept {
   std::swap(storage_, other.storage_);

@@ -22,6 +22,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lobit/base/export.h"
@@ -206,7 +207,7 @@ class LOBIT_API Tensor {
 
   detail::StorageRef storage_;
   std::shared_ptr<const Label> label_;  // shared by copies; nullptr for no name and no tags
-  Shape shape_ = detail::no_values();
+  Shape shape_ = Shape::of_nothing();
   Strides strides_{1};
   // Elements are counted in the order in which they lie in the block, which was made for base_rows_ rows of
   // base_columns_. This one is the view's first.
@@ -221,6 +222,21 @@ class LOBIT_API Tensor {
 
 // to_string().
 LOBIT_API std::ostream& operator<<(std::ostream& out, const Tensor& tensor);
+
+inline Tensor::Tensor(Tensor&& other) noexcept
+    : storage_(std::move(other.storage_)),
+      label_(std::move(other.label_)),
+      shape_(std::exchange(other.shape_, Shape::of_nothing())),
+      strides_(other.strides_),
+      offset_(std::exchange(other.offset_, 0)),
+      base_rows_(std::exchange(other.base_rows_, 1)),
+      base_columns_(std::exchange(other.base_columns_, 0)),
+      format_(std::exchange(other.format_, ValueFormat())),
+      layout_(std::exchange(other.layout_, FormatLayout())),
+      id_(std::exchange(other.id_, 0)),
+      created_(std::exchange(other.created_, 0)) {
+  other.strides_[0] = 1;
+}
 
 template <typename T>
 Result<std::span<const T>> Tensor::values() const {

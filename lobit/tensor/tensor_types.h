@@ -71,8 +71,5 @@ inline constexpr NumberKind kNumberKind<uint32_t> = NumberKind::kU32;
 template <>
 inline constexpr NumberKind kNumberKind<uint64_t> = NumberKind::kU64;
 
-// The shape [0].
-LOBIT_API Shape no_values();
-
 }  // namespace detail
 }  // namespace lobit
