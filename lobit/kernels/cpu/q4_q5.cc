@@ -6,8 +6,7 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
-#include "lobit/kernels/cpu/block32-inl.h"
-#include "lobit/kernels/cpu/scaled-inl.h"
+#include "lobit/kernels/cpu/scaled_block32-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lobit::kernels::HWY_NAMESPACE {
@@ -24,7 +23,7 @@ template <class Block>
 constexpr int kTopCode<Block> = 31;
 
 template <class Block>
-HWY_INLINE void store_codes(const VI* codes, uint8_t* out) {
+HWY_INLINE void store_nibbles(const VI* codes, uint8_t* out) {
   VI pairs[kHalfVectors];
   HWY_UNROLL(4)
   for (size_t v = 0; v < kHalfVectors; ++v) {
@@ -72,6 +71,8 @@ struct Symmetric {
   static constexpr Encoding kEncoding = kTo;
   static constexpr int kZero = (kTopCode<Block> + 1) / 2;
 
+  static HWY_INLINE void store_codes(const VI* codes, uint8_t* out) { store_nibbles<Block>(codes, out); }
+
   template <Encoding kFrom>
   static HWY_INLINE bool encode(const void* values, size_t index, uint8_t* out) {
     const V4F peaks = group_peaks<kFrom>(values, index);
@@ -97,7 +98,7 @@ struct Symmetric {
         const VI code = truncate(hn::Add(scaled, hn::Set(DF(), kZero + 0.5f)));
         codes[v] = hn::Min(code, hn::Set(DI(), kTopCode<Block>));
       }
-      store_codes<Block>(codes, out);
+      store_codes(codes, out);
     }
     return true;
   }
@@ -173,7 +174,7 @@ struct Affine {
         const VF scaled = hn::Mul(above, hn::Set(DF(), inverse.value[b]));
         codes[v] = hn::Min(truncate(hn::Add(scaled, hn::Set(DF(), 0.5f))), hn::Set(DI(), kTopCode<Block>));
       }
-      store_codes<Block>(codes, out);
+      store_nibbles<Block>(codes, out);
     }
     return true;
   }
@@ -195,25 +196,6 @@ using Q4_1 = Affine<BlockQ4_1, Encoding::kQ4_1>;
 using Q5_0 = Symmetric<BlockQ5_0, Encoding::kQ5_0>;
 using Q5_1 = Affine<BlockQ5_1, Encoding::kQ5_1>;
 
-template <class Direct>
-struct SymmetricScaled {
-  using Block = typename Direct::Block;
-  static constexpr Encoding kEncoding = Direct::kEncoding;
-  static constexpr size_t kGroup = kBlock;
-  static EncodeFn direct() { return encode_blocks<Direct, Encoding::kF32>; }
-
-  static HWY_INLINE void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block) {
-    std::memcpy(block + offsetof(Block, d), &half, sizeof(half));
-    const VF inverse = hn::Set(DF(), 1.0f / scale);
-    VI codes[kBlockVectors];
-    HWY_UNROLL(8)
-    for (size_t v = 0; v < kBlockVectors; ++v) {
-      codes[v] = nearest_int<kEncoding, Direct::kZero>(hn::Mul(hn::LoadU(DF(), x + v * kLanes), inverse));
-    }
-    store_codes<Block>(codes, block);
-  }
-};
-
 EncodeFn find_encoder(Encoding from, Encoding to) {
   if (to == Encoding::kQ4_0) return encoder_from<Q4_0>(from);
   if (to == Encoding::kQ4_1) return encoder_from<Q4_1>(from);
@@ -231,8 +213,8 @@ DecodeFn find_decoder(Encoding from) {
 }
 
 EncodeFn find_scaled_encoder(Encoding to) {
-  if (to == Encoding::kQ4_0) return encode_scaled<SymmetricScaled<Q4_0>>;
-  if (to == Encoding::kQ5_0) return encode_scaled<SymmetricScaled<Q5_0>>;
+  if (to == Encoding::kQ4_0) return encode_scaled<Block32Scaled<Q4_0>>;
+  if (to == Encoding::kQ5_0) return encode_scaled<Block32Scaled<Q5_0>>;
   return nullptr;
 }
 

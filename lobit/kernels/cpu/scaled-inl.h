@@ -45,10 +45,11 @@ HWY_INLINE VF nearest_code(VF scaled) {
   return hn::Sub(clamp_and_round<kTo>(scaled), hn::Set(DF(), reference::kRounder));
 }
 
+inline constexpr int kRounderBits = 0x4B400000;  // of kRounder
+
 // The same as integers, `kBias` higher.
 template <Encoding kTo, int kBias>
 HWY_INLINE VI nearest_int(VF scaled) {
-  constexpr int kRounderBits = 0x4B400000;
   return hn::Sub(hn::BitCast(DI(), clamp_and_round<kTo>(scaled)), hn::Set(DI(), kRounderBits - kBias));
 }
 
@@ -74,13 +75,13 @@ HWY_INLINE hn::Vec<D> load_quads(D d, const float* const* groups, size_t index) 
   }
 }
 
-// Value j of group g -> tile[j * kLanes + g]; magnitudes for ternary encodings.
-template <Encoding kTo, size_t kGroup>
+// Value j of group g, or its magnitude -> tile[j * kLanes + g].
+template <bool kMagnitudes, size_t kGroup>
 HWY_INLINE void transpose(const float* const* groups, float* tile) {
   const hn::Repartition<double, DF> d64;
   const auto store = [&](auto pair, size_t j) {
     const VF v = hn::BitCast(DF(), pair);
-    hn::Store(kSearch<kTo>.is_ternary() ? hn::Abs(v) : v, DF(), tile + j * kLanes);
+    hn::Store(kMagnitudes ? hn::Abs(v) : v, DF(), tile + j * kLanes);
   };
   for (size_t j = 0; j < kGroup; j += 4) {
     const VF a = load_quads(DF(), groups, j);
@@ -166,15 +167,20 @@ HWY_INLINE VF search_unit(const Extent& e) {
   return hn::Div(one, hn::Sqrt(hn::Mul(e.squares, hn::Set(DF(), 1.0f / kGroup))));
 }
 
-// What was found for the groups of a tile.
-struct Found {
+// The scales found for the groups of a tile.
+template <Encoding kTo, size_t kGroup>
+struct FoundScales {
+  static constexpr bool kMagnitudes = kSearch<kTo>.is_ternary();
+
   alignas(64) float scale[kLanes];
-  alignas(64) uint16_t half[kLanes];
+  alignas(64) uint16_t half[kLanes];  // the same numbers as F16
   uint32_t better = 0;  // bit g: group g has a smaller error with its scale than with the direct one
+
+  HWY_INLINE void search(const float* tile);
 };
 
 template <Encoding kTo, size_t kGroup>
-HWY_INLINE void search(const float* tile, Found& found) {
+HWY_INLINE void FoundScales<kTo, kGroup>::search(const float* tile) {
   const DF d;
   const Extent extent = extent_of<kTo, kGroup>(tile);
   const VF direct = hn::Div(extent.peak, hn::Set(d, kSearch<kTo>.divisor));
@@ -203,25 +209,26 @@ HWY_INLINE void search(const float* tile, Found& found) {
   const VF inverse = inverse_of(best.scale());
   Fit refined;
   fit<kTo, kGroup, 1>(tile, &inverse, &refined);
-  const VU16 half = f32_to_f16(refined.scale());
-  const VF scale = f16_to_f32(half);
+  const VU16 stored = f32_to_f16(refined.scale());
+  const VF found = f16_to_f32(stored);
   const VF error =
-      squared_error<kGroup>(tile, scale, inverse_of(scale), [](VF v) { return nearest_code<kTo>(v); });
+      squared_error<kGroup>(tile, found, inverse_of(found), [](VF v) { return nearest_code<kTo>(v); });
 
   const auto large = hn::Ge(hn::Abs(extent.peak), hn::Set(d, kTinyGroup));
   const auto fits_half = hn::Lt(hn::Abs(direct), hn::Set(d, 65520.0f));
   const auto less = hn::Lt(error, hn::Mul(direct_error, hn::Set(d, reference::kClearlyLess)));
-  const auto nonzero = hn::Ne(scale, hn::Zero(d));
-  found.better = bits_from_mask(hn::And(hn::And(large, fits_half), hn::And(less, nonzero)));
-  hn::Store(scale, d, found.scale);
-  hn::Store(half, DU16(), found.half);
+  const auto nonzero = hn::Ne(found, hn::Zero(d));
+  better = bits_from_mask(hn::And(hn::And(large, fits_half), hn::And(less, nonzero)));
+  hn::Store(found, d, scale);
+  hn::Store(stored, DU16(), half);
 }
 
 // EncodeFn of `Codec`, which has
-//   Block, kEncoding, kGroup
+//   Block, kGroup
+//   Found: FoundScales, or what else looks at a tile
 //   static EncodeFn direct(): the direct encoder
-//   static void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block)
-// for one group with the codes that nearest_code() gives; `scale` and `half` are the same number.
+//   static void encode_nearest(const float* x, const Found& found, size_t g, uint8_t* block)
+// for one group, which was group g of the tile, with the codes nearest to what was found.
 template <class Codec>
 EncodeCounts encode_scaled(const void* values, void* blocks, size_t count) {
   constexpr size_t kGroup = Codec::kGroup;
@@ -230,18 +237,18 @@ EncodeCounts encode_scaled(const void* values, void* blocks, size_t count) {
   const auto* x = static_cast<const float*>(values);
   auto* out = static_cast<uint8_t*>(blocks);
   alignas(64) float tile[kGroup * kLanes];
-  Found found;
+  typename Codec::Found found;
   EncodeCounts counts;
   for (size_t left = count / kGroup; left > 0;) {
     const size_t groups = std::min(left, kLanes);
     const float* rows[kLanes];
     for (size_t g = 0; g < kLanes; ++g) rows[g] = x + std::min(g, groups - 1) * kGroup;
-    transpose<Codec::kEncoding, kGroup>(rows, tile);
-    search<Codec::kEncoding, kGroup>(tile, found);
+    transpose<Codec::Found::kMagnitudes, kGroup>(rows, tile);
+    found.search(tile);
     counts += direct(x, out, groups * kGroup);
     for (size_t g = 0; g < groups; ++g) {
       if ((found.better >> g & 1u) == 0) continue;
-      Codec::encode_nearest(rows[g], found.scale[g], found.half[g], out + g * kBytes);
+      Codec::encode_nearest(rows[g], found, g, out + g * kBytes);
     }
     x += groups * kGroup;
     out += groups * kBytes;
