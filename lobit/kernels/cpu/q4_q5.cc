@@ -6,6 +6,7 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
+#include "lobit/kernels/cpu/scaled_affine-inl.h"
 #include "lobit/kernels/cpu/scaled_block32-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -196,6 +197,28 @@ using Q4_1 = Affine<BlockQ4_1, Encoding::kQ4_1>;
 using Q5_0 = Symmetric<BlockQ5_0, Encoding::kQ5_0>;
 using Q5_1 = Affine<BlockQ5_1, Encoding::kQ5_1>;
 
+template <class Direct>
+struct AffineScaled {
+  using Block = typename Direct::Block;
+  static constexpr size_t kGroup = kBlock;
+  using Found = FoundRanges<Direct::kEncoding>;
+  static EncodeFn direct() { return encode_blocks<Direct, Encoding::kF32>; }
+
+  static HWY_INLINE void encode_nearest(const float* x, const Found& found, size_t g, uint8_t* block) {
+    std::memcpy(block + offsetof(Block, d), &found.scale_half[g], sizeof(Block::d));
+    std::memcpy(block + offsetof(Block, m), &found.minimum_half[g], sizeof(Block::m));
+    const VF minimum = hn::Set(DF(), found.minimum[g]);
+    const VF inverse = hn::Set(DF(), 1.0f / found.scale[g]);
+    VI codes[kBlockVectors];
+    HWY_UNROLL(8)
+    for (size_t v = 0; v < kBlockVectors; ++v) {
+      const VF above = hn::Sub(hn::LoadU(DF(), x + v * kLanes), minimum);
+      codes[v] = int_between(hn::Mul(above, inverse), kTopCode<Block>);
+    }
+    store_nibbles<Block>(codes, block);
+  }
+};
+
 EncodeFn find_encoder(Encoding from, Encoding to) {
   if (to == Encoding::kQ4_0) return encoder_from<Q4_0>(from);
   if (to == Encoding::kQ4_1) return encoder_from<Q4_1>(from);
@@ -215,6 +238,8 @@ DecodeFn find_decoder(Encoding from) {
 EncodeFn find_scaled_encoder(Encoding to) {
   if (to == Encoding::kQ4_0) return encode_scaled<Block32Scaled<Q4_0>>;
   if (to == Encoding::kQ5_0) return encode_scaled<Block32Scaled<Q5_0>>;
+  if (to == Encoding::kQ4_1) return encode_scaled<AffineScaled<Q4_1>>;
+  if (to == Encoding::kQ5_1) return encode_scaled<AffineScaled<Q5_1>>;
   return nullptr;
 }
 
