@@ -10,7 +10,6 @@
 #include "lobit/convert/file_stream_internal.h"
 #include "lobit/memory/buffer.h"
 #include "lobit/memory/memory_tag.h"
-#include "lobit/quant/quantizer.h"
 
 namespace lobit {
 namespace {
@@ -95,9 +94,6 @@ Result<FileStreamFacts> stream_file(const FileValues& from, const FileTarget& to
       buffers.push_back(std::move(buffer));
     }
   }
-  // Direct is the only method of Q4_1 and Q5_1.
-  const QuantizeMethod method =
-      quantizer(to.encoding, spec.method) == nullptr ? QuantizeMethod::kDirect : spec.method;
   const FileTensor tensor{.name = from.name,
                           .source = from.source,
                           .source_offset = from.offset,
@@ -106,7 +102,7 @@ Result<FileStreamFacts> stream_file(const FileValues& from, const FileTarget& to
                           .spec = {.from = from.encoding,
                                    .to = to.encoding,
                                    .saturate = spec.overflow == OverflowRule::kSaturate,
-                                   .method = method},
+                                   .method = spec.method},
                           .remedy = "OverflowRule::kSaturate stores the nearest value"};
   const ChunkedItem item{from.name, from.elements, sizes.chunk_elements,
                          bytes_before(from.encoding, from.elements)};

@@ -72,9 +72,6 @@ TensorRecoder::TensorRecoder(const Tensor& source, ValueFormat to, const FormatL
       options_(options),
       columns_(std::max<uint64_t>(1, source.shape().row_elements())),
       elements_(source.elements()) {
-  if (!to_.is_planar() && quantizer(to_.encoding, options_.method) == nullptr) {
-    options_.method = QuantizeMethod::kDirect;  // the only one of Q4_1 and Q5_1
-  }
   const uint64_t rows = elements_ / columns_;
   uint64_t border = border_elements(to_);
   if (to_.is_planar()) {
