@@ -75,6 +75,22 @@ TEST(PlanarScale, ReachesTheErrorsOfTheBestUniformQuantizers) {
   EXPECT_GT(error(kTQ2_0, kDirect), 0.6);
 }
 
+TEST(PlanarScale, IsTheSameAtEverySimdLevel) {
+  for (const Encoding to : kTargets) {
+    for (const size_t count : {size_t{5}, size_t{64}, size_t{999}, size_t{5003}}) {
+      const Floats group = kernels::draw(kernels::normal, count, static_cast<uint32_t>(count));
+      for (const QuantizeMethod method : {kScaled, kExact}) {
+        const float scale = planar_scale(to, method, group, direct_scale(to, group));
+        for (const SimdLevel level : simd_levels()) {
+          const kernels::AtLevel at(level);
+          EXPECT_EQ(planar_scale(to, method, group, direct_scale(to, group)), scale)
+              << simd_level_name(level) << encoding_name(to) << count;
+        }
+      }
+    }
+  }
+}
+
 TEST(PlanarScale, OfTernaryValuesIsTheirMagnitude) {
   Floats values(300, 0.0f);
   for (size_t i = 0; i < values.size(); i += 7) values[i] = i % 2 == 0 ? 0.3f : -0.3f;
