@@ -50,8 +50,13 @@ class InPlaceJob {
       LOBIT_TRY(scales, Buffer::allocate(*spec_.memory, buffer_bytes()));
     }
     const TensorRecoder recode = recoder(reinterpret_cast<float*>(scales.data()));
-    if (checks != InPlaceChecks::kNone) LOBIT_RETURN_IF_ERROR(check(recode, checks, workers, control));
+    if (checks != InPlaceChecks::kNone) {
+      LOBIT_RETURN_IF_ERROR(check(recode, &TensorRecoder::check, workers, control));
+    }
     LOBIT_RETURN_IF_ERROR(measure(recode, workers, control));
+    if (checks == InPlaceChecks::kExact) {
+      LOBIT_RETURN_IF_ERROR(check(recode, &TensorRecoder::check_exact, workers, control));
+    }
     LOBIT_RETURN_IF_ERROR(encode(recode, workers, control));
     if (to_.is_planar()) place_scales(scales);
     return {};
@@ -76,14 +81,12 @@ class InPlaceJob {
     return std::max<uint64_t>(1, elements / granule) * granule;
   }
 
-  Status check(const TensorRecoder& recode, InPlaceChecks checks, const ChunkWorkers& workers,
-               const RunControl& control) const {
+  Status check(const TensorRecoder& recode, Status (TensorRecoder::*look)(uint64_t, uint64_t) const,
+               const ChunkWorkers& workers, const RunControl& control) const {
     const ChunkedItem item{tensor_.name(), shape_.elements(), chunk_elements(recode.granule()), 0};
-    return for_each_chunk(
-        workers, {&item, 1}, {.stop = control.stop}, [&](size_t, const Chunk& chunk) -> Status {
-          LOBIT_RETURN_IF_ERROR(recode.check(chunk.first, chunk.count));
-          return checks == InPlaceChecks::kExact ? recode.check_exact(chunk.first, chunk.count) : Status{};
-        });
+    return for_each_chunk(workers, {&item, 1}, {.stop = control.stop}, [&](size_t, const Chunk& chunk) {
+      return (recode.*look)(chunk.first, chunk.count);
+    });
   }
 
   Status measure(const TensorRecoder& recode, const ChunkWorkers& workers, const RunControl& control) {

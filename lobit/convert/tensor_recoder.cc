@@ -1,6 +1,7 @@
 #include "lobit/convert/tensor_recoder.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -180,7 +181,8 @@ Status TensorRecoder::run_rows(uint64_t first, uint64_t count, RecodeCounts& cou
       const uint64_t row = (at + done) / columns_;
       const uint64_t from = (at + done) % columns_;
       const uint64_t piece = std::min(n - done, columns_ - from);
-      LOBIT_RETURN_IF_ERROR(encode_row(row, from, tile.values + done, piece, counts));
+      std::byte* const codes = codes_ + row * layout_.row_bytes + from * planar_bits(to_.encoding) / 8;
+      LOBIT_RETURN_IF_ERROR(encode_row(row, from, tile.values + done, piece, codes, counts));
       done += piece;
     }
   }
@@ -189,11 +191,11 @@ Status TensorRecoder::run_rows(uint64_t first, uint64_t count, RecodeCounts& cou
 
 // Values [column, column + count) of a row, in the tile, which may be changed.
 Status TensorRecoder::encode_row(uint64_t row, uint64_t column, float* values, uint64_t count,
-                                 RecodeCounts& counts) const {
+                                 std::byte* codes, RecodeCounts& counts) const {
   const uint32_t bits = planar_bits(to_.encoding);
-  std::byte* const codes = codes_ + row * layout_.row_bytes + column * bits / 8;
-  if (to_.scales == ScaleGroup::kTensor || measured_groups_ > 0) {
-    const float scale = scales_[to_.scales == ScaleGroup::kTensor ? 0 : row];
+  float* const scales = scales_at(row, column);
+  if (has_one_scale()) {
+    const float scale = *scales;
     if (measured_groups_ > 0 && options_.overflow == OverflowRule::kSaturate) {
       // Beyond every code; measure() has seen to the scale.
       make_finite(values, count, std::min(std::fabs(scale) * 256, std::numeric_limits<float>::max()));
@@ -201,11 +203,9 @@ Status TensorRecoder::encode_row(uint64_t row, uint64_t column, float* values, u
     kernels::encode_planar(to_.encoding, values, codes, count, scale);
     return {};
   }
-  float* const scales = scales_ + row * layout_.row_scales + column / group_;
   if (options_.method == QuantizeMethod::kDirect) {
-    const size_t group = (group_ + 7) / 8 * 8;  // of a single short group: whole bytes
     const EncodeCounts encoded =
-        kernels::encode_planar_groups(to_.encoding, values, codes, scales, count, group);
+        kernels::encode_planar_groups(to_.encoding, values, codes, scales, count, whole_bytes_group());
     if (encoded.unrepresentable == 0) {
       counts.encode += encoded;
       return {};
@@ -317,22 +317,61 @@ Status TensorRecoder::check(uint64_t first, uint64_t count) const {
   return {};
 }
 
+float* TensorRecoder::scales_at(uint64_t row, uint64_t column) const {
+  if (to_.scales == ScaleGroup::kTensor) return scales_;
+  return measured_groups_ > 0 ? scales_ + row : scales_ + row * layout_.row_scales + column / group_;
+}
+
 Status TensorRecoder::check_exact(uint64_t first, uint64_t count) const {
+  return to_.is_planar() ? check_exact_rows(first, count) : check_exact_blocks(first, count);
+}
+
+Status TensorRecoder::lost(uint64_t index, float value) const {
+  return fail(
+      ErrorCode::kDataLoss,
+      fmt::format("tensor '{}': element {}: {} cannot hold {} of {} exactly (a lossy converter rounds)",
+                  name(), index, to_string(to_), value, to_string(from_)),
+      {.index = index, .from = to_string(from_), .to = to_string(to_)});
+}
+
+Status TensorRecoder::check_exact_rows(uint64_t first, uint64_t count) const {
+  Tile tile;
+  Tile changed;
+  std::array<std::byte, kTile> codes;  // at most one byte for each value
+  RecodeCounts counts;
+  for (uint64_t at = first, n = 0; at < first + count; at += n) {
+    // One piece of one row.
+    n = std::min(tile_elements(at, first + count), columns_ - at % columns_);
+    if (to_.scales == ScaleGroup::kTensor && measured_groups_ == 0) {
+      decode(first, count, changed.values);
+      LOBIT_RETURN_IF_ERROR(find_scale(first, changed.values, count, *scales_, counts));
+    }
+    const uint64_t row = at / columns_;
+    const uint64_t column = at % columns_;
+    decode(at, n, tile.values);
+    std::copy_n(tile.values, n, changed.values);
+    LOBIT_RETURN_IF_ERROR(encode_row(row, column, changed.values, n, codes.data(), counts));
+    const float* const scales = scales_at(row, column);
+    if (has_one_scale()) {
+      kernels::decode_planar(to_.encoding, codes.data(), changed.values, n, *scales);
+    } else {
+      kernels::decode_planar_groups(to_.encoding, codes.data(), scales, changed.values, n,
+                                    whole_bytes_group());
+    }
+    const auto [kept, stored] = std::mismatch(tile.values, tile.values + n, changed.values);
+    if (kept != tile.values + n) return lost(at + static_cast<uint64_t>(kept - tile.values), *kept);
+  }
+  return {};
+}
+
+Status TensorRecoder::check_exact_blocks(uint64_t first, uint64_t count) const {
   Tile tile;
   Tile encoded;
   Tile decoded;
-  const auto lost = [&](uint64_t index, float value) {
-    return fail(
-        ErrorCode::kDataLoss,
-        fmt::format("tensor '{}': element {}: {} cannot hold {} of {} exactly (a lossy converter rounds)",
-                    name(), index, to_string(to_), value, to_string(from_)),
-        {.index = index, .from = to_string(from_), .to = to_string(to_)});
-  };
   const RecodeSpec spec{.from = Encoding::kF32, .to = to_.encoding, .method = options_.method};
   for (uint64_t at = first, n = 0; at < first + count; at += n) {
     n = tile_elements(at, first + count);
     decode(at, n, tile.values);
-    if (to_.is_planar()) return lost(at, tile.values[0]);
     Tile spare;
     Recoder(spare.bytes()).run(spec, tile.bytes().data(), encoded.bytes().data(), n);
     kernels::decoder(to_.encoding)(encoded.values, decoded.values, n);

@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "lobit/dtype/block_codes.h"
@@ -69,6 +71,29 @@ float first_scale(std::span<const float> sample, CodeRange range, float direct) 
   return best.scale();
 }
 
+// Whether every value is a code times the scale, as decoding rounds it.
+bool is_exact(std::span<const float> group, CodeRange range, float scale) {
+  const float inverse = 1.0f / scale;
+  return std::ranges::all_of(group, [&](float v) {
+    const float code = (v * inverse + reference::kRounder) - reference::kRounder;
+    return code >= static_cast<float>(range.low) && code <= static_cast<float>(range.high) &&
+           code * scale == v;
+  });
+}
+
+// A scale without error, whatever code it gives the value of largest magnitude, `peak`. That value over the
+// code is off by a last bit at most where decoding has rounded it.
+std::optional<float> scale_without_error(std::span<const float> group, CodeRange range, float peak) {
+  for (int magnitude = std::max(range.high, -range.low); magnitude > 0; --magnitude) {
+    const auto code = static_cast<float>(magnitude <= range.high ? magnitude : -magnitude);
+    const float nearest = peak / code;
+    for (const float scale : {nearest, std::nextafter(nearest, 0.0f), std::nextafter(nearest, 2 * nearest)}) {
+      if (scale * code == peak && is_usable(scale) && is_exact(group, range, scale)) return scale;
+    }
+  }
+  return std::nullopt;
+}
+
 // Codes nearest to the scale, and the best scale for those codes, in turn.
 float refined(std::span<const float> group, CodeRange range, float scale, int most) {
   for (int i = 0; i < most && is_usable(scale); ++i) {
@@ -99,16 +124,19 @@ float planar_scale(Encoding to, QuantizeMethod method, std::span<const float> gr
   const auto range = code_range(to);
   if (method == QuantizeMethod::kDirect || !range || group.empty() || !is_usable(direct)) return direct;
   PlanarExtent extent;
-  kernels::measure_planar(Encoding::kQ8_0, group.data(), group.size(), extent);
+  kernels::measure_planar(Encoding::kQ4_0, group.data(), group.size(), extent);  // the peak with its sign
   const auto peak = std::bit_cast<float>(extent.peak);
-  if (!(peak >= kTinyGroup) || !std::isfinite(peak)) return direct;
+  if (!(std::fabs(peak) >= kTinyGroup) || !std::isfinite(peak)) return direct;
 
   const bool exact = method == QuantizeMethod::kExact;
   float best = direct;
   const auto error_of = [&](float scale) {
     return kernels::planar_error(*range, group.data(), group.size(), scale);
   };
-  double least = error_of(direct) * double{reference::kClearlyLess};
+  const double direct_error = error_of(direct);
+  if (direct_error == 0) return direct;
+  if (const auto scale = scale_without_error(group, *range, peak)) return *scale;
+  double least = direct_error * double{reference::kClearlyLess};
   const auto consider = [&](float scale) {
     if (!is_usable(scale)) return;
     const double error = error_of(scale);
