@@ -7,6 +7,7 @@
 #include "lobit/base/check.h"
 #include "lobit/base/checked.h"
 #include "lobit/convert/budget.h"
+#include "lobit/convert/planar_group.h"
 #include "lobit/convert/tensor_job.h"
 
 namespace lobit {
@@ -15,15 +16,6 @@ namespace {
 // Bits that a value's codes take within a row.
 double code_bits(ValueFormat format) {
   return format.is_planar() ? planar_bits(format.encoding) : traits(format.encoding).bits_per_weight();
-}
-
-// Where in the codes an element's own begin. Of a border it is exact.
-uint64_t code_offset(ValueFormat format, const FormatLayout& layout, uint64_t columns, uint64_t element) {
-  const uint64_t row = element / columns;
-  const uint64_t column = element % columns;
-  const uint64_t in_row = format.is_planar() ? (column * planar_bits(format.encoding) + 7) / 8
-                                             : bytes_before(format.encoding, column);
-  return row * layout.row_bytes + in_row;
 }
 
 // One conversion in place. The tensor's storage is its own and of one piece.
@@ -36,6 +28,8 @@ class InPlaceJob {
         columns_(std::max<uint64_t>(1, shape_.row_elements())),
         from_layout_(*format_layout(from_, shape_.rows(), shape_.row_elements())),
         to_layout_(*format_layout(to_, shape_.rows(), shape_.row_elements())),
+        from_rows_{from_, from_layout_, columns_},
+        to_rows_{to_, to_layout_, columns_},
         tensor_(tensor),
         storage_(storage),
         spec_(spec) {}
@@ -129,13 +123,13 @@ class InPlaceJob {
 
   // The first element behind `first` whose new bytes would reach the old ones of `first`.
   uint64_t independent_end(uint64_t first, uint64_t granule) const {
-    const uint64_t room = code_offset(from_, from_layout_, columns_, first);
+    const uint64_t room = from_rows_.code_offset(first);
     uint64_t low = first / granule;
     uint64_t high = shape_.elements() / granule;
-    if (code_offset(to_, to_layout_, columns_, shape_.elements()) <= room) return shape_.elements();
+    if (to_rows_.code_offset(shape_.elements()) <= room) return shape_.elements();
     while (low < high) {
       const uint64_t middle = low + (high - low + 1) / 2;
-      if (code_offset(to_, to_layout_, columns_, middle * granule) <= room) {
+      if (to_rows_.code_offset(middle * granule) <= room) {
         low = middle;
       } else {
         high = middle - 1;
@@ -177,6 +171,8 @@ class InPlaceJob {
   const uint64_t columns_;
   const FormatLayout from_layout_;
   const FormatLayout to_layout_;
+  const RowLayout from_rows_;
+  const RowLayout to_rows_;
   const Tensor& tensor_;
   std::byte* const storage_;
   const TensorJobSpec& spec_;

@@ -11,10 +11,10 @@
 
 #include "lobit/base/check.h"
 #include "lobit/convert/budget.h"
+#include "lobit/convert/planar_group.h"
 #include "lobit/convert/value_errors.h"
 #include "lobit/kernels/planar.h"
 #include "lobit/memory/buffer.h"
-#include "lobit/quant/planar_scale.h"
 #include "lobit/quant/quantizer.h"
 
 namespace lobit {
@@ -27,40 +27,6 @@ struct alignas(64) Tile {
   float values[kTile];
   std::span<std::byte> bytes() { return std::as_writable_bytes(std::span(values)); }
 };
-
-// Where runs may begin: `border` counts from the start of a row.
-uint64_t run_granule(uint64_t border, uint64_t columns, uint64_t rows) {
-  return columns % border == 0 || rows <= 1 ? border : columns;
-}
-
-bool is_finite(Encoding to, const PlanarExtent& extent) {
-  return std::isfinite(direct_planar_scale(to, extent));
-}
-
-// Makes values finite as saturate() does in blocks: NaN becomes 0, Inf the largest finite magnitude.
-void make_finite(float* values, uint64_t count, float largest) {
-  for (uint64_t i = 0; i < count; ++i) {
-    if (std::isnan(values[i])) values[i] = 0;
-    if (std::isinf(values[i])) values[i] = std::copysign(largest, values[i]);
-  }
-}
-
-float largest_finite(const float* values, uint64_t count, float largest = 0) {
-  for (uint64_t i = 0; i < count; ++i) {
-    if (std::isfinite(values[i])) largest = std::max(largest, std::fabs(values[i]));
-  }
-  return largest;
-}
-
-// What saturate() takes when a group has no finite value but zeros.
-float or_default(float largest) {
-  return largest > 0 ? largest : 65504.0f;
-}
-
-// Groups whose values are not 0 but too small for the reciprocal of their scale.
-bool is_flushed(Encoding to, const PlanarExtent& extent, float scale) {
-  return to != Encoding::kQ1_0 && (extent.peak << 1) != 0 && !std::isfinite(1 / scale);
-}
 
 }  // namespace
 
@@ -223,18 +189,11 @@ Status TensorRecoder::encode_row(uint64_t row, uint64_t column, float* values, u
 // Of a group that is in memory whole and may be changed; `first` is the element it begins with.
 Status TensorRecoder::find_scale(uint64_t first, float* values, uint64_t count, float& scale,
                                  RecodeCounts& counts) const {
-  PlanarExtent extent;
-  kernels::measure_planar(to_.encoding, values, count, extent);
-  if (!is_finite(to_.encoding, extent)) {
-    if (options_.overflow == OverflowRule::kRefuse) return refuse(first, values, count);
-    make_finite(values, count, or_default(largest_finite(values, count)));
-    ++counts.saturated;
-    extent = {};
-    kernels::measure_planar(to_.encoding, values, count, extent);
-  }
-  scale =
-      planar_scale(to_.encoding, options_.method, {values, count}, direct_planar_scale(to_.encoding, extent));
-  counts.encode.flushed += is_flushed(to_.encoding, extent, scale) ? 1 : 0;
+  const PlanarScaleSpec spec{
+      .encoding = to_.encoding, .method = options_.method, .overflow = options_.overflow};
+  const auto found = find_planar_scale(spec, values, count, counts);
+  if (!found) return refuse(first, values, count);
+  scale = *found;
   return {};
 }
 

@@ -86,8 +86,9 @@ bool is_exact(std::span<const float> group, CodeRange range, float scale) {
 std::optional<float> scale_without_error(std::span<const float> group, CodeRange range, float peak) {
   for (int magnitude = std::max(range.high, -range.low); magnitude > 0; --magnitude) {
     const auto code = static_cast<float>(magnitude <= range.high ? magnitude : -magnitude);
-    const float nearest = peak / code;
-    for (const float scale : {nearest, std::nextafter(nearest, 0.0f), std::nextafter(nearest, 2 * nearest)}) {
+    const auto nearest = std::bit_cast<uint32_t>(peak / code);
+    for (const uint32_t bits : {nearest, nearest - 1, nearest + 1}) {
+      const auto scale = std::bit_cast<float>(bits);
       if (scale * code == peak && is_usable(scale) && is_exact(group, range, scale)) return scale;
     }
   }
