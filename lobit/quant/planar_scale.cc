@@ -84,7 +84,15 @@ bool is_exact(std::span<const float> group, CodeRange range, float scale) {
 // A scale without error, whatever code it gives the value of largest magnitude, `peak`. That value over the
 // code is off by a last bit at most where decoding has rounded it.
 std::optional<float> scale_without_error(std::span<const float> group, CodeRange range, float peak) {
+  // Another value's code for the code 1 of the peak: times the peak's it must be nearly whole, which spares
+  // most groups the rest.
+  const auto other =
+      std::ranges::find_if(group, [&](float v) { return v != 0 && std::fabs(v) != std::fabs(peak); });
+  const float ratio = other == group.end() ? 0 : *other / peak;
+  constexpr float kRoundings = 1e-4f;  // more than those of 127 * ratio
   for (int magnitude = std::max(range.high, -range.low); magnitude > 0; --magnitude) {
+    const float scaled = ratio * static_cast<float>(magnitude);
+    if (std::fabs(scaled - ((scaled + reference::kRounder) - reference::kRounder)) > kRoundings) continue;
     const auto code = static_cast<float>(magnitude <= range.high ? magnitude : -magnitude);
     const auto nearest = std::bit_cast<uint32_t>(peak / code);
     for (const uint32_t bits : {nearest, nearest - 1, nearest + 1}) {
