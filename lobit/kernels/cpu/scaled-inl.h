@@ -9,6 +9,7 @@
 #endif
 
 #include <algorithm>
+#include <utility>
 
 #include "lobit/dtype/reference.h"
 #include "lobit/dtype/scale_search_internal.h"
@@ -28,21 +29,36 @@ HWY_INLINE VF inverse_of(VF scale) {
   return hn::IfThenZeroElse(hn::Eq(scale, hn::Zero(DF())), hn::Div(hn::Set(DF(), 1.0f), scale));
 }
 
-// Values over the scale, brought into the codes' range; the sum with kRounder has the code in its last bits.
+// Where values over the scale may lie beyond the codes' range.
+struct Beyond {
+  bool low = true;
+  bool high = true;
+};
+
+// With a multiple of 1 / peak no value over the scale is larger than the multiple.
 template <Encoding kTo>
+constexpr Beyond beyond_with(float multiple) {
+  constexpr auto kRange = kSearch<kTo>;
+  if (kRange.unit == reference::SearchUnit::kRms) return {};
+  const float most = (multiple < 0 ? -multiple : multiple) * 1.0001f;  // the product's roundings, amply
+  return {.low = most >= 0.5f - kRange.low, .high = most >= kRange.high + 0.5f};
+}
+
+// Values over the scale, brought into the codes' range; the sum with kRounder has the code in its last bits.
+template <Encoding kTo, Beyond kBeyond = Beyond{}>
 HWY_INLINE VF clamp_and_round(VF scaled) {
-  const VF above = hn::Max(scaled, hn::Set(DF(), kSearch<kTo>.low));
-  const VF within = hn::Min(above, hn::Set(DF(), kSearch<kTo>.high));
-  return hn::Add(within, hn::Set(DF(), reference::kRounder));
+  if constexpr (kBeyond.low) scaled = hn::Max(scaled, hn::Set(DF(), kSearch<kTo>.low));
+  if constexpr (kBeyond.high) scaled = hn::Min(scaled, hn::Set(DF(), kSearch<kTo>.high));
+  return hn::Add(scaled, hn::Set(DF(), reference::kRounder));
 }
 
 // The codes of values over the scale. Of ternary encodings all values here are magnitudes.
-template <Encoding kTo>
+template <Encoding kTo, Beyond kBeyond = Beyond{}>
 HWY_INLINE VF nearest_code(VF scaled) {
   if constexpr (kSearch<kTo>.is_ternary()) {
     return hn::IfThenElseZero(hn::Ge(scaled, hn::Set(DF(), 0.5f)), hn::Set(DF(), 1.0f));
   }
-  return hn::Sub(clamp_and_round<kTo>(scaled), hn::Set(DF(), reference::kRounder));
+  return hn::Sub(clamp_and_round<kTo, kBeyond>(scaled), hn::Set(DF(), reference::kRounder));
 }
 
 inline constexpr int kRounderBits = 0x4B400000;  // of kRounder
@@ -110,17 +126,51 @@ struct Fit {
   HWY_INLINE VF score() const { return hn::Div(hn::Mul(xq, xq), codes()); }
 };
 
-// fits[k] of inverses[k] for all groups of the tile.
-template <Encoding kTo, size_t kGroup, size_t kTries>
-HWY_INLINE void fit(const float* tile, const VF* inverses, Fit* fits) {
+// Adds a value of each group to the fit for one inverse.
+template <Encoding kTo, Beyond kBeyond>
+HWY_INLINE void add_to_fit(VF v, VF inverse, Fit& fit) {
+  const VF q = nearest_code<kTo, kBeyond>(hn::Mul(v, inverse));
+  fit.xq = hn::Add(fit.xq, hn::Mul(v, q));
+  fit.qq = hn::Add(fit.qq, kSearch<kTo>.is_ternary() ? q : hn::Mul(q, q));
+}
+
+// The fit of one inverse for all groups of the tile.
+template <Encoding kTo, size_t kGroup>
+HWY_INLINE Fit fit_of(const float* tile, VF inverse) {
+  Fit fit;
+  for (size_t j = 0; j < kGroup; ++j) {
+    add_to_fit<kTo, Beyond{}>(hn::Load(DF(), tile + j * kLanes), inverse, fit);
+  }
+  return fit;
+}
+
+// The best of the tried multiples, as many at once as kTriesAtOnce says.
+struct BestFit {
+  Fit fit;
+  VF score;
+
+  HWY_INLINE BestFit() : score(hn::Zero(DF())) {}
+  HWY_INLINE void consider(const Fit& tried) {
+    const VF tried_score = tried.score();
+    const auto higher = hn::Gt(tried_score, score);
+    score = hn::IfThenElse(higher, tried_score, score);
+    fit.xq = hn::IfThenElse(higher, tried.xq, fit.xq);
+    fit.qq = hn::IfThenElse(higher, tried.qq, fit.qq);
+  }
+};
+
+template <Encoding kTo, size_t kGroup, size_t kFirst, size_t... kTry>
+HWY_INLINE void try_multiples(const float* tile, VF unit, BestFit& best, std::index_sequence<kTry...>) {
+  constexpr auto& kMultiples = kSearch<kTo>.multiples;
+  const VF inverses[] = {hn::Mul(hn::Set(DF(), kMultiples[kFirst + kTry]), unit)...};
+  Fit fits[sizeof...(kTry)];
   for (size_t j = 0; j < kGroup; ++j) {
     const VF v = hn::Load(DF(), tile + j * kLanes);
-    HWY_UNROLL(4)
-    for (size_t k = 0; k < kTries; ++k) {
-      const VF q = nearest_code<kTo>(hn::Mul(v, inverses[k]));
-      fits[k].xq = hn::Add(fits[k].xq, hn::Mul(v, q));
-      fits[k].qq = hn::Add(fits[k].qq, kSearch<kTo>.is_ternary() ? q : hn::Mul(q, q));
-    }
+    (add_to_fit<kTo, beyond_with<kTo>(kMultiples[kFirst + kTry])>(v, inverses[kTry], fits[kTry]), ...);
+  }
+  (best.consider(fits[kTry]), ...);
+  if constexpr (kFirst + sizeof...(kTry) < kMultiples.size()) {
+    try_multiples<kTo, kGroup, kFirst + sizeof...(kTry)>(tile, unit, best, std::index_sequence<kTry...>());
   }
 }
 
@@ -188,27 +238,9 @@ HWY_INLINE void FoundScales<kTo, kGroup>::search(const float* tile) {
   const VF direct_error = squared_error<kGroup>(tile, direct_stored, hn::Div(hn::Set(d, 1.0f), direct),
                                                 [](VF v) { return direct_code<kTo>(v); });
   const VF unit = search_unit<kTo, kGroup>(extent);
-  Fit best;
-  VF best_score = hn::Zero(d);
-  constexpr auto& kMultiples = kSearch<kTo>.multiples;
-  for (size_t first = 0; first < kMultiples.size(); first += kTriesAtOnce) {
-    VF inverses[kTriesAtOnce];
-    Fit fits[kTriesAtOnce];
-    for (size_t k = 0; k < kTriesAtOnce; ++k) {
-      inverses[k] = hn::Mul(hn::Set(d, kMultiples[first + k]), unit);
-    }
-    fit<kTo, kGroup, kTriesAtOnce>(tile, inverses, fits);
-    for (const Fit& tried : fits) {
-      const VF score = tried.score();
-      const auto higher = hn::Gt(score, best_score);
-      best_score = hn::IfThenElse(higher, score, best_score);
-      best.xq = hn::IfThenElse(higher, tried.xq, best.xq);
-      best.qq = hn::IfThenElse(higher, tried.qq, best.qq);
-    }
-  }
-  const VF inverse = inverse_of(best.scale());
-  Fit refined;
-  fit<kTo, kGroup, 1>(tile, &inverse, &refined);
+  BestFit best;
+  try_multiples<kTo, kGroup, 0>(tile, unit, best, std::make_index_sequence<kTriesAtOnce>());
+  const Fit refined = fit_of<kTo, kGroup>(tile, inverse_of(best.fit.scale()));
   const VU16 stored = f32_to_f16(refined.scale());
   const VF found = f16_to_f32(stored);
   const VF error =
