@@ -20,10 +20,12 @@ constexpr size_t kGroup = 32;
 
 using Values = std::array<double, kGroup>;
 
-// The codes that the smallest value may get, before rounding: where they are below 0, that value is cut.
-constexpr double kLeastLow = -0.75;
-constexpr double kMostLow = 2;
-constexpr double kLowStep = 0.25;
+// The codes that the smallest value may get, before rounding: where they are below 0, that value is cut. From
+// -0.75 to 2.
+constexpr int kLows = 12;
+constexpr double low_code(int index) {
+  return (index - 3) * 0.25;
+}
 // How far the code of the largest value may be from the last one.
 constexpr double kBelowTop = 4;
 constexpr double kAboveTop = 1;
@@ -199,8 +201,8 @@ std::optional<Candidate> without_error(const Group& group) {
 Candidate best_candidate(const Group& group) {
   if (const auto exact = without_error(group)) return *exact;
   Fit best;
-  for (double low = kLeastLow; low <= kMostLow; low += kLowStep) {
-    const Fit found = refined(group, sweep(group, low));
+  for (int i = 0; i < kLows; ++i) {
+    const Fit found = refined(group, sweep(group, low_code(i)));
     if (found.is_better_than(best)) best = found;
   }
   return best.squares() > 0 ? best_stored(group, best) : Candidate{};
