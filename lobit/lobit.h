@@ -47,6 +47,7 @@
 #include "lobit/format/model.h"
 #include "lobit/format/npy.h"
 #include "lobit/format/safetensors.h"
+#include "lobit/format/tensor_file.h"
 #include "lobit/format/tensor_role.h"
 #include "lobit/io/file.h"
 #include "lobit/io/mapped_file.h"
