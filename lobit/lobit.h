@@ -95,6 +95,7 @@
 #include "lobit/quant/scale_solver.h"
 #include "lobit/report/memory_report.h"
 #include "lobit/tensor/format_choice.h"
+#include "lobit/tensor/idle_tensors.h"
 #include "lobit/tensor/random_options.h"
 #include "lobit/tensor/shape.h"
 #include "lobit/tensor/shared_tensor.h"
