@@ -46,6 +46,7 @@
 #include "lobit/format/metadata.h"
 #include "lobit/format/model.h"
 #include "lobit/format/npy.h"
+#include "lobit/format/pool_snapshot.h"
 #include "lobit/format/safetensors.h"
 #include "lobit/format/tensor_file.h"
 #include "lobit/format/tensor_role.h"
