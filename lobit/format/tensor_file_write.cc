@@ -201,8 +201,9 @@ Result<Plan> make_plan(TensorFileFormat format, std::span<const Tensor> tensors,
     return plan;
   }
   if (format == TensorFileFormat::kSafetensors) {
-    std::ranges::stable_sort(plan.order, std::greater(),
-                             [&](size_t i) { return element_alignment(tensors[i]); });
+    std::ranges::sort(plan.order, [&](size_t a, size_t b) {
+      return std::pair(element_alignment(tensors[b]), a) < std::pair(element_alignment(tensors[a]), b);
+    });
   }
   Metadata metadata = options.metadata;
   for (const MetadataEntry& entry : options.metadata.entries()) {
