@@ -116,6 +116,16 @@ Tensor Tensor::view(const Shape& shape, const Strides& strides, uint64_t offset)
   return tensor;
 }
 
+Tensor Tensor::over(detail::StorageRef storage) const {
+  Tensor tensor = *this;
+  tensor.storage_ = std::move(storage);
+  tensor.strides_ = detail::dense_strides(shape_);
+  tensor.offset_ = 0;
+  tensor.base_rows_ = shape_.rows();
+  tensor.base_columns_ = shape_.row_elements();
+  return tensor;
+}
+
 FormatLayout Tensor::base_layout() const {
   return detail::known_layout(format_, base_rows_, base_columns_);
 }
@@ -245,11 +255,7 @@ Result<std::span<std::byte>> Tensor::own_bytes() {
     LOBIT_TRY(detail::StorageRef own, detail::StorageRef::allocate(*storage_.resource(), bytes));
     LOBIT_CHECK(own.acquire_mutable());
     std::memcpy(own.mutable_data(), first_byte(), bytes);
-    storage_ = std::move(own);
-    strides_ = detail::dense_strides(shape_);
-    offset_ = 0;
-    base_rows_ = shape_.rows();
-    base_columns_ = shape_.row_elements();
+    *this = over(std::move(own));
   }
   storage_.touch();
   return std::span(storage_.mutable_data() + (first_byte() - storage_.data()), bytes);

@@ -68,10 +68,11 @@ class LOBIT_API Tensor {
   // A copy of bytes that are in the format already, as many as format_layout() says.
   static Result<Tensor> from_bytes(std::span<const std::byte> bytes, const Shape& shape, FormatChoice format,
                                    MemoryResource& resource);
-  // The same without a copy: the bytes belong to the caller, who keeps them as they are while tensors share
-  // them. They are never written to.
+  // The same without a copy: the bytes belong to `owner`, which is let go with the last tensor that shares
+  // them, or without one to the caller; either keeps them as they are while tensors share them. They are
+  // never written to.
   static Result<Tensor> borrow(std::span<const std::byte> bytes, const Shape& shape, FormatChoice format,
-                               MemoryResource& resource);
+                               MemoryResource& resource, std::shared_ptr<const void> owner = nullptr);
 
   // What it is.
   const Shape& shape() const { return shape_; }
@@ -153,6 +154,9 @@ class LOBIT_API Tensor {
   // Copies `count` elements from element `first` on, in the tensor's own format, which is not planar. Both
   // numbers are multiples of border_elements().
   void read_run(uint64_t first, uint64_t count, std::byte* out) const;
+  // The same for a planar tensor: `rows` rows of codes from row `first` on, each from a byte border on, and
+  // their F32 scales. The one scale of a whole tensor comes with row 0.
+  void read_rows(uint64_t first, uint64_t rows, std::byte* codes, std::byte* scales) const;
   // Decodes `count` elements from element `first` on. The encoding can_decode. A run begins and ends at a
   // border of its row or at the row's end.
   void decode_run(uint64_t first, uint64_t count, float* out) const;
@@ -166,6 +170,7 @@ class LOBIT_API Tensor {
   Status release();
 
  private:
+  friend class IdleTensors;
   friend class WeakTensor;
   struct Label {
     std::string name;
@@ -189,6 +194,8 @@ class LOBIT_API Tensor {
   Status check_row_planes(const char* what) const;
   const std::byte* first_byte() const;  // of a contiguous tensor
   Tensor view(const Shape& shape, const Strides& strides, uint64_t offset) const;
+  // This tensor, id and name and all, over a block that holds its values in one piece, or over none.
+  Tensor over(detail::StorageRef storage) const;
   // The bytes, after making them this tensor's own; of a contiguous tensor of the CPU.
   Result<std::span<std::byte>> own_bytes();
   void copy_values(std::byte* out) const;
