@@ -50,7 +50,8 @@ Status compute(std::string_view op, const OperandList& operands, Tensor& out,
   scope.writes(operands.shape(), out.format());
   const auto work = [&]() -> Status {
     LOBIT_TRY(Output output, Output::create(op, out, operands.shape(), allowed, context));
-    LOBIT_TRY(const TileWalk walk, TileWalk::create(operands.tensors(), operands.shape(), output, context));
+    LOBIT_TRY(const TileWalk walk,
+              TileWalk::create(operands.tensors(), operands.shape(), output, RowResult::kAsFloats, context));
     const ScopedFpEnv fp_env;
     walk.run(context, row);
     output.commit();

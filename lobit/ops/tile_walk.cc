@@ -19,15 +19,12 @@ constexpr size_t kLineBytes = 64;
 // No block and no group of a planar format is longer.
 constexpr size_t kLongestBlock = 256;
 
-// rows x columns numbers, `row_stride` and `column_stride` apart, to rows in order. The inner loop goes along
-// the lines of the source.
-template <typename T>
-void copy_numbers(const std::byte* from, int64_t row_stride, int64_t column_stride, size_t rows,
-                  size_t columns, T* to) {
-  constexpr auto kBytes = static_cast<int64_t>(sizeof(T));
+template <size_t kBytes>
+void copy_numbers_of(const std::byte* from, int64_t row_stride, int64_t column_stride, size_t rows,
+                     size_t columns, std::byte* to) {
   const auto copy = [&](size_t r, size_t c) {
     const int64_t at = static_cast<int64_t>(r) * row_stride + static_cast<int64_t>(c) * column_stride;
-    std::memcpy(to + r * columns + c, from + at * kBytes, sizeof(T));
+    std::memcpy(to + (r * columns + c) * kBytes, from + at * static_cast<int64_t>(kBytes), kBytes);
   };
   if (row_stride < column_stride) {
     for (size_t c = 0; c < columns; ++c) {
@@ -40,6 +37,22 @@ void copy_numbers(const std::byte* from, int64_t row_stride, int64_t column_stri
   }
 }
 
+// rows x columns numbers, `row_stride` and `column_stride` apart, to rows in order. The inner loop goes along
+// the lines of the source.
+void copy_numbers(const std::byte* from, size_t bytes, int64_t row_stride, int64_t column_stride, size_t rows,
+                  size_t columns, std::byte* to) {
+  switch (bytes) {
+    case 1:
+      return copy_numbers_of<1>(from, row_stride, column_stride, rows, columns, to);
+    case 2:
+      return copy_numbers_of<2>(from, row_stride, column_stride, rows, columns, to);
+    case 4:
+      return copy_numbers_of<4>(from, row_stride, column_stride, rows, columns, to);
+    default:
+      return copy_numbers_of<8>(from, row_stride, column_stride, rows, columns, to);
+  }
+}
+
 // All values of a tensor as F32, in one piece.
 Result<Tensor> decode_all(const Tensor& tensor, const OpContext& context) {
   LOBIT_TRY(Tensor decoded, Tensor::empty(tensor.shape(), Encoding::kF32, *context.memory));
@@ -48,24 +61,20 @@ Result<Tensor> decode_all(const Tensor& tensor, const OpContext& context) {
   return decoded;
 }
 
-// Where the operand's numbers begin; nullptr when it has blocks or planes, or floats where none may lie.
+// Where the operand's numbers begin; nullptr when it has blocks or planes.
 const std::byte* first_plain(const Tensor& operand) {
-  const ValueFormat format = operand.format();
-  if (format.is_planar() || border_elements(format) != 1) return nullptr;
+  if (operand.format().is_planar() || border_elements(operand.format()) != 1) return nullptr;
   const auto first = operand.first_number();
-  if (!first.has_value()) return nullptr;
-  const bool misplaced =
-      format.encoding == Encoding::kF32 && reinterpret_cast<uintptr_t>(*first) % alignof(float) != 0;
-  return misplaced ? nullptr : *first;
+  return first.has_value() ? *first : nullptr;
 }
 
 }  // namespace
 
 Result<TileWalk> TileWalk::create(std::span<const Tensor* const> operands, const Shape& shape,
-                                  const Output& output, const OpContext& context) {
+                                  const Output& output, RowResult results, const OpContext& context) {
   LOBIT_CHECK(operands.size() <= kMaxOperands);
   TileWalk walk;
-  walk.set_output(output, operands, shape);
+  walk.set_output(output, results, operands, shape);
   if (shape.elements() == 0) return walk;
   for (const Tensor* operand : operands) LOBIT_RETURN_IF_ERROR(walk.add_source(*operand, shape, context));
   walk.merge_axes(shape);
@@ -73,10 +82,11 @@ Result<TileWalk> TileWalk::create(std::span<const Tensor* const> operands, const
   return walk;
 }
 
-void TileWalk::set_output(const Output& output, std::span<const Tensor* const> operands, const Shape& shape) {
+void TileWalk::set_output(const Output& output, RowResult results, std::span<const Tensor* const> operands,
+                          const Shape& shape) {
   out_ = output.bytes();
   out_bytes_ = traits(output.encoding()).block_bytes;
-  encode_ = kernels::encoder(Encoding::kF32, output.encoding());
+  if (results == RowResult::kAsFloats) encode_ = kernels::encoder(Encoding::kF32, output.encoding());
   if (encode_ != nullptr || shape.elements() < kLargeBytes / out_bytes_) return;
   const bool in_place = std::ranges::any_of(operands, [&](const Tensor* operand) {
     const auto bytes = operand->bytes();
@@ -93,7 +103,7 @@ Status TileWalk::add_source(const Tensor& operand, const Shape& shape, const OpC
   if (const std::byte* const first = first_plain(operand); first != nullptr) {
     source.first = first;
     source.bytes = traits(format.encoding).block_bytes;
-    if (source.bytes > 1) source.decode = kernels::decoder(format.encoding);
+    source.decode = kernels::decoder(format.encoding);
   } else if (operand.elements() == shape.elements()) {
     source.blocks = &operand;
     const uint64_t row = operand.shape().row_elements();
@@ -103,6 +113,7 @@ Status TileWalk::add_source(const Tensor& operand, const Shape& shape, const OpC
     tensor = &*decoded_[sources_count_];
     LOBIT_TRY(source.first, tensor->first_number());
   }
+  source.aligned = reinterpret_cast<uintptr_t>(source.first) % source.bytes == 0;
   const size_t added = shape.rank() - tensor->shape().rank();
   int64_t next = 1;
   for (size_t axis = shape.rank(); axis-- > 0; next *= shape[axis]) {
@@ -146,7 +157,8 @@ void TileWalk::merge_axes(const Shape& shape) {
 // Whether rows of the source are used where they lie.
 bool TileWalk::is_direct(const Source& source) const {
   const int64_t stride = source.strides[last_axis()];
-  return source.first != nullptr && source.decode == nullptr && (stride == 0 || stride == 1);
+  return source.first != nullptr && source.aligned && source.decode == nullptr &&
+         (stride == 0 || stride == 1);
 }
 
 // The axis along a tile's rows: of a transposed operand, which is returned, that along which its numbers are
@@ -173,7 +185,9 @@ void TileWalk::cut_tiles() {
   const bool direct = encode_ == nullptr && std::ranges::all_of(sources, [this](const Source& source) {
                         return is_direct(source);
                       });
-  const uint64_t limit = direct ? kPieceValues : kTileValues;
+  const bool wide =
+      std::ranges::any_of(sources, [](const Source& source) { return source.bytes > sizeof(float); });
+  const uint64_t limit = direct ? kPieceValues : wide ? kTileValues / 2 : kTileValues;
   const Source* const transposed = choose_row_axis();
   const uint64_t rows = row_axis_ == last_axis() ? 1 : extents_[row_axis_];
   const uint64_t columns = extents_[last_axis()];
@@ -252,18 +266,17 @@ void TileWalk::read(size_t number, const Place& place, Scratch& scratch, Tile& t
     return;
   }
   const size_t columns = input.repeats ? 1 : place.columns;
-  tile.steps[number] =
-      static_cast<ptrdiff_t>(columns * (source.decode != nullptr ? sizeof(float) : source.bytes));
-  if (source.bytes == 1) {
-    copy_numbers(from, rows_apart, columns_apart, place.rows, columns, reinterpret_cast<std::byte*>(values));
-  } else if (source.decode == nullptr) {
-    copy_numbers(from, rows_apart, columns_apart, place.rows, columns, values);
+  tile.steps[number] = static_cast<ptrdiff_t>(columns * input_bytes(source));
+  if (source.decode == nullptr) {
+    copy_numbers(from, source.bytes, rows_apart, columns_apart, place.rows, columns,
+                 reinterpret_cast<std::byte*>(values));
   } else if (columns_apart == 1) {
     for (size_t r = 0; r < place.rows; ++r) {
       source.decode(from + static_cast<int64_t>(r) * rows_apart * bytes, values + r * columns, columns);
     }
   } else {
-    copy_numbers(from, rows_apart, columns_apart, place.rows, columns, scratch.halves.data());
+    copy_numbers(from, source.bytes, rows_apart, columns_apart, place.rows, columns,
+                 reinterpret_cast<std::byte*>(scratch.halves.data()));
     source.decode(scratch.halves.data(), values, place.rows * columns);
   }
 }
@@ -283,8 +296,7 @@ void TileWalk::merge_rows(Tile& tile) const {
   if (tile.rows == 1 || tile.out_step != tile.columns * (encode_ != nullptr ? sizeof(float) : out_bytes_))
     return;
   for (size_t i = 0; i < sources_count_; ++i) {
-    const size_t bytes = sources_[i].bytes == 1 ? 1 : sizeof(float);
-    const size_t row = tile.inputs[i].repeats ? 0 : tile.columns * bytes;
+    const size_t row = tile.inputs[i].repeats ? 0 : tile.columns * input_bytes(sources_[i]);
     if (tile.steps[i] != static_cast<ptrdiff_t>(row)) return;
   }
   tile.columns *= std::exchange(tile.rows, 1);

@@ -1,8 +1,8 @@
 // TileWalk: the one way in which element-wise operations go through operands of any strides and formats. The
 // axes of the result are merged as far as all operands allow; what is left is cut into tiles of rows along
-// one axis and columns along the last. An operand whose values lie in order as F32 (or as the bytes of a
-// mask), or are one value for a whole row, is read where it lies; any other is copied or decoded into scratch
-// space that the first cache holds, transposed ones by whole cache lines. Not installed.
+// one axis and columns along the last. An operand whose values lie in order as F32 (or other plain
+// numbers), or are one value for a whole row, is read where it lies; any other is copied or decoded into
+// scratch space that the first cache holds, transposed ones by whole cache lines. Not installed.
 //
 // A walk refers to the tensors that it was made of. run() may be called from one thread at a time; it uses
 // the context's threads, for tiles that do not depend on their number.
@@ -21,7 +21,7 @@
 
 namespace lobit::detail {
 
-// Some values of one row of an operand: floats, or the bytes of a mask.
+// Some values of one row of an operand: floats, or other plain numbers as they are.
 struct TileInput {
   template <typename T>
   kernels::Run<T> run() const {
@@ -34,16 +34,19 @@ struct TileInput {
 inline constexpr size_t kMaxOperands = 3;
 using TileInputs = std::array<TileInput, kMaxOperands>;
 
+// What rows write: floats, which the walk stores as F16 or BF16 where the result has such a format, or values
+// in the format and at the place that they have in the result.
+enum class RowResult : uint8_t { kAsFloats, kAsStored };
+
 class TileWalk {
  public:
-  // Operands that passed check_operand(), or are masks of plain bytes, and whose shapes broadcast to `shape`,
-  // which the result has in one piece. The errors of the context's memory, for an operand of blocks that
-  // repeats.
+  // Operands that passed check_operand() or hold other plain numbers, which the rows get as they are, and
+  // whose shapes broadcast to `shape`, which the result has in one piece. The errors of the context's memory,
+  // for an operand of blocks that repeats.
   static Result<TileWalk> create(std::span<const Tensor* const> operands, const Shape& shape,
-                                 const Output& output, const OpContext& context);
+                                 const Output& output, RowResult results, const OpContext& context);
 
-  // Calls row(inputs, out, count, store) for pieces that make up the result; `out` are floats, or bytes for a
-  // result of bytes.
+  // Calls row(inputs, out, count, store) for pieces that make up the result.
   template <typename Row>
   void run(const OpContext& context, const Row& row) const {
     for_each_range(context, tiles_, tiles_per_piece_, [&](uint64_t first, uint64_t count) {
@@ -68,7 +71,8 @@ class TileWalk {
 
   struct Source {
     const std::byte* first = nullptr;  // of plain numbers
-    const Tensor* blocks = nullptr;    // of other operands, and of F32 where floats may not lie
+    bool aligned = false;              // as their type wants it
+    const Tensor* blocks = nullptr;    // of other operands
     kernels::DecodeFn decode = nullptr;
     size_t bytes = 0;   // of a number
     Strides strides{};  // in numbers, along the walk's axes
@@ -95,7 +99,8 @@ class TileWalk {
     uint64_t element = 0;  // of the result
   };
 
-  void set_output(const Output& output, std::span<const Tensor* const> operands, const Shape& shape);
+  void set_output(const Output& output, RowResult results, std::span<const Tensor* const> operands,
+                  const Shape& shape);
   Status add_source(const Tensor& operand, const Shape& shape, const OpContext& context);
   void merge_axes(const Shape& shape);
   bool merges(size_t axis, uint64_t extent) const;
@@ -111,6 +116,10 @@ class TileWalk {
   void merge_rows(Tile& tile) const;
   void encode_tile(const Place& place, const Scratch& scratch) const;
 
+  // Of a number that rows get.
+  static size_t input_bytes(const Source& source) {
+    return source.decode != nullptr ? sizeof(float) : source.bytes;
+  }
   uint64_t tile_extent(size_t axis) const {
     return axis == last_axis() ? tile_columns_ : axis == row_axis_ ? tile_rows_ : 1;
   }
