@@ -6,6 +6,7 @@
 //   copy | drop                  the top once more; without it
 //   reshape SHAPE | transpose AXES | slice AXIS FIRST LAST | broadcast SHAPE | contiguous | bit_view FORMAT
 //   convert FORMAT [QUALITY]     in_place FORMAT                stream FORMAT CHUNK_BYTES
+//   op NAME [ARGUMENTS]          an operation of tensor_ops.h: takes its operands off, and puts its result on
 //   values                       all elements of the top in F32
 //   bytes | scales | format      of the top                     shape
 // FORMAT is what to_string(ValueFormat) gives, or a dtype; SHAPE and AXES are numbers with commas, or "-" for
@@ -22,6 +23,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tests/conformance/tensor_ops.h"
 
 #include "lobit/base/fp_env.h"
 #include "lobit/convert/conversion_engine.h"
@@ -169,6 +172,20 @@ class Tool {
     return replace(engine_.convert_with_quality(top(), to, quality));
   }
 
+  Result<Bytes> operate(const Words& words) {
+    const auto op = tensor_ops().find(words[1]);
+    if (op == tensor_ops().end()) return misuse("no operation: " + words[1]);
+    const TensorOp& found = op->second;
+    if (words.size() != 2 + found.arguments || stack_.size() < found.operands) {
+      return misuse("wrong number of words or operands: " + words[1]);
+    }
+    const auto first = stack_.end() - static_cast<std::ptrdiff_t>(found.operands);
+    const std::vector<Tensor> operands(first, stack_.end());
+    stack_.erase(first, stack_.end());
+    return push(
+        found.run(operands, {words.begin() + 2, words.end()}, {.memory = &pool_, .threads = &threads_}));
+  }
+
   Result<Bytes> values() {
     LOBIT_TRY(const Tensor whole, top().contiguous(pool_));
     Bytes bytes(whole.elements() * sizeof(float));
@@ -191,6 +208,7 @@ class Tool {
 
   MemoryResource& pool_;
   ConversionEngine& engine_;
+  ThreadPool threads_ = ThreadPool::create(2).value();
   std::vector<Tensor> stack_;
   const std::map<std::string, Verb> verbs_ = {
       {"make", {3, 3, false, [this](const Words& w) { return make(w); }}},
@@ -206,6 +224,7 @@ class Tool {
       {"convert", {2, 3, true, [this](const Words& w) { return convert(w); }}},
       {"in_place", {2, 2, true, [this](const Words& w) { return convert(w); }}},
       {"stream", {3, 3, true, [this](const Words& w) { return convert(w); }}},
+      {"op", {2, 8, true, [this](const Words& w) { return operate(w); }}},
       {"values", {1, 1, true, [this](const Words&) { return values(); }}},
       {"bytes", {1, 1, true, [this](const Words&) { return bytes(); }}},
       {"scales", {1, 1, true, [this](const Words&) { return scales(); }}},
