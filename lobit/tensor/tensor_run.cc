@@ -169,7 +169,7 @@ void Tensor::read_rows(uint64_t first, uint64_t rows, std::byte* codes, std::byt
 }
 
 void Tensor::copy_planar(std::byte* out) const {
-  const FormatLayout to = layout();
+  const FormatLayout& to = layout_;
   const uint64_t code_bytes = to.row_bytes * shape_.rows();
   std::memset(out + code_bytes, 0, to.scale_offset - code_bytes);
   read_rows(0, shape_.rows(), out, out + to.scale_offset);
