@@ -41,6 +41,9 @@ LOBIT_API double total(const SumLanes& lanes);
 // `center` is for kSquaredDeviation.
 LOBIT_API void add_run(SumTerm term, const float* values, size_t count, double center, SumLanes& lanes);
 
+// The totals of `runs` runs of `count` values, one behind the other. Not for kSquaredDeviation, nor are rows.
+LOBIT_API void sums_of_runs(SumTerm term, const float* values, size_t runs, size_t count, double* sums);
+
 // sums[c] += the term of each of `rows` rows of `columns` values, `stride` values apart.
 LOBIT_API void add_rows(SumTerm term, const float* values, size_t rows, size_t stride, size_t columns,
                         double* sums);
@@ -65,6 +68,10 @@ inline float before_extreme(Extreme which) {
 
 // The extreme of `so_far` and `count` values.
 LOBIT_API float extreme_of(Extreme which, const float* values, size_t count, float so_far);
+
+// The extremes of `runs` runs of `count` values, one behind the other.
+LOBIT_API void extremes_of_runs(Extreme which, const float* values, size_t runs, size_t count,
+                                float* extremes);
 
 // extremes[c] becomes the extreme of itself and of `rows` rows.
 LOBIT_API void extreme_of_rows(Extreme which, const float* values, size_t rows, size_t stride, size_t columns,

@@ -25,6 +25,9 @@ struct SumReduction {
 
   static Value nothing() { return 0.0; }
   static Value join(Value a, Value b) { return a + b; }
+  void reduce_runs(const float* values, uint64_t runs, uint64_t count, Value* sums) const {
+    kernels::sums_of_runs(term, values, runs, count, sums);
+  }
 
   class Run {
    public:
@@ -61,7 +64,13 @@ struct ExtremeReduction {
   Extreme which;
 
   Value nothing() const { return kernels::before_extreme(which); }
-  Value join(Value a, Value b) const { return kernels::extreme_of(which, &b, 1, a); }
+  Value join(Value a, Value b) const {
+    const bool wins = which == Extreme::kMin ? b < a : b > a;
+    return wins || std::isnan(b) ? b : a;
+  }
+  void reduce_runs(const float* values, uint64_t runs, uint64_t count, Value* extremes) const {
+    kernels::extremes_of_runs(which, values, runs, count, extremes);
+  }
 
   class Run {
    public:
@@ -105,6 +114,14 @@ struct PlaceReduction {
   Extreme which;
 
   Value nothing() const { return {kernels::before_extreme(which), -1}; }
+
+  void reduce_runs(const float* values, uint64_t runs, uint64_t count, Value* results) const {
+    for (uint64_t run = 0; run < runs; ++run, values += count) {
+      Run state(*this);
+      state.add(values, count, 0);
+      results[run] = state.value();
+    }
+  }
 
   // The parts may come in any order.
   Value join(const Value& a, const Value& b) const {
@@ -177,6 +194,14 @@ struct MomentReduction {
   using Value = Moments;
 
   static Value nothing() { return {0.0, 0.0, 0.0}; }
+
+  void reduce_runs(const float* values, uint64_t runs, uint64_t count, Value* results) const {
+    for (uint64_t run = 0; run < runs; ++run, values += count) {
+      Run state(*this);
+      state.add(values, count, 0);
+      results[run] = state.value();
+    }
+  }
 
   // Chan, Golub and LeVeque 1979.
   static Value join(const Value& a, const Value& b) {

@@ -3,6 +3,7 @@
 // A Reduction is a plain value with
 //   Value           what the values of a result have become: trivial
 //   nothing()       the Value of no values
+//   reduce_runs(values, runs, count, results) of whole runs
 //   Run             takes a run of values: add(values, count, place of the first); value()
 //   Columns         takes rows of up to kTileValues columns: Columns(reduction, width);
 //                   add(values, rows, stride, number of the first row); value(column, place, step), where row
@@ -74,7 +75,7 @@ class ReduceWalk {
     part_ = depth;
     if ((blocks_ < kEnoughBlocks && depth >= 2 * kPart / block_) || depth > kMostRows) {
       // So long that what the parts leave is small beside what they read, and at borders of every format.
-      const uint64_t least = plan_.columns > 1 ? std::max<uint64_t>(64, kPart / block_) : kPart;
+      const uint64_t least = plan_.columns > 1 ? std::max<uint64_t>(256, kPart / block_) : kPart;
       part_ = std::min(std::max(least, (depth - 1) / kMaxParts + 1), kMostRows);
       if (plan_.columns == 1) part_ = (part_ - 1) / kTileValues * kTileValues + kTileValues;
     }
@@ -126,23 +127,18 @@ class ReduceWalk {
 
   void reduce_runs(const Place& place, uint64_t first, uint64_t count, Value* values) const {
     std::array<float, kTileValues> tile;
-    // Short runs are read several at a time.
-    const uint64_t together = reader_.values() != nullptr || count != plan_.reduced
-                                  ? 1
-                                  : std::max<uint64_t>(1, kTileValues / count);
+    if (count != plan_.reduced || (reader_.values() == nullptr && count > kTileValues / 2)) {
+      for (uint64_t i = 0; i < place.count; ++i) {
+        values[i] = reduce_run((place.outer + i) * plan_.reduced + first, first, count, tile.data());
+      }
+      return;
+    }
+    // Whole runs, read several at a time where they must be decoded.
+    const uint64_t together = reader_.values() != nullptr ? place.count : kTileValues / count;
     for (uint64_t i = 0; i < place.count; i += together) {
       const uint64_t runs = std::min(together, place.count - i);
-      const uint64_t start = (place.outer + i) * plan_.reduced + first;
-      if (runs == 1) {
-        values[i] = reduce_run(start, first, count, tile.data());
-        continue;
-      }
-      const float* const read = reader_.read(start, runs * count, tile.data());
-      for (uint64_t run = 0; run < runs; ++run) {
-        typename Reduction::Run state(reduction_);
-        state.add(read + run * count, count, 0);
-        values[i + run] = state.value();
-      }
+      const float* const read = reader_.read((place.outer + i) * count, runs * count, tile.data());
+      reduction_.reduce_runs(read, runs, count, values + i);
     }
   }
 

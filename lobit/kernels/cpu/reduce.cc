@@ -28,8 +28,10 @@ constexpr size_t kAhead = 1024;
 struct ReduceKernels {
   std::array<void (*)(const float*, size_t, double, double*), kTerms> add_run;
   std::array<void (*)(const float*, size_t, size_t, size_t, double*), kTerms> add_rows;
+  std::array<void (*)(const float*, size_t, size_t, double*), kTerms> sums_of_runs;
   void (*add_moments)(const float*, size_t, size_t, size_t, const float*, double*, double*);
   std::array<float (*)(const float*, size_t, float), kExtremes> extreme_of;
+  std::array<void (*)(const float*, size_t, size_t, float*), kExtremes> extremes_of_runs;
   std::array<void (*)(const float*, size_t, size_t, size_t, float*), kExtremes> extreme_of_rows;
   size_t (*find_value)(const float*, size_t, float);
   std::array<void (*)(const float*, size_t, int32_t, float*, int32_t*), kExtremes> place_of_rows;
@@ -42,6 +44,15 @@ double term_of(float value, double center) {
   if constexpr (kTerm == SumTerm::kMagnitude) return std::fabs(x);
   if constexpr (kTerm == SumTerm::kSquare) return x * x;
   return (x - center) * (x - center);
+}
+
+// Adds lanes in pairs.
+template <size_t kCount>
+double total_of(double* lanes) {
+  for (size_t half = kCount / 2; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
 }
 
 // Whether `a` comes before `b`, for numbers.
@@ -61,6 +72,15 @@ namespace scalar {
 template <SumTerm kTerm>
 void add_run(const float* values, size_t count, double center, double* lanes) {
   for (size_t i = 0; i < count; ++i) lanes[i % kSumLanes] += term_of<kTerm>(values[i], center);
+}
+
+template <SumTerm kTerm>
+void sums_of_runs(const float* values, size_t runs, size_t count, double* sums) {
+  for (size_t run = 0; run < runs; ++run, values += count) {
+    double lanes[kSumLanes] = {};
+    add_run<kTerm>(values, count, 0.0, lanes);
+    sums[run] = total_of<kSumLanes>(lanes);
+  }
 }
 
 template <SumTerm kTerm>
@@ -85,6 +105,13 @@ template <Extreme kWhich>
 float extreme_of(const float* values, size_t count, float so_far) {
   for (size_t i = 0; i < count && !std::isnan(so_far); ++i) so_far = more_extreme<kWhich>(values[i], so_far);
   return so_far;
+}
+
+template <Extreme kWhich>
+void extremes_of_runs(const float* values, size_t runs, size_t count, float* extremes) {
+  for (size_t run = 0; run < runs; ++run, values += count) {
+    extremes[run] = extreme_of<kWhich>(values, count, before_extreme(kWhich));
+  }
 }
 
 template <Extreme kWhich>
@@ -115,8 +142,12 @@ constexpr ReduceKernels kKernels{
     {add_run<SumTerm::kValue>, add_run<SumTerm::kMagnitude>, add_run<SumTerm::kSquare>,
      add_run<SumTerm::kSquaredDeviation>},
     {add_rows<SumTerm::kValue>, add_rows<SumTerm::kMagnitude>, add_rows<SumTerm::kSquare>, nullptr},
+    {sums_of_runs<SumTerm::kValue>, sums_of_runs<SumTerm::kMagnitude>, sums_of_runs<SumTerm::kSquare>,
+     nullptr},
     add_moments,
     {extreme_of<Extreme::kMin>, extreme_of<Extreme::kMax>, extreme_of<Extreme::kMaxMagnitude>},
+    {extremes_of_runs<Extreme::kMin>, extremes_of_runs<Extreme::kMax>,
+     extremes_of_runs<Extreme::kMaxMagnitude>},
     {extreme_of_rows<Extreme::kMin>, extreme_of_rows<Extreme::kMax>, extreme_of_rows<Extreme::kMaxMagnitude>},
     find_value,
     {place_of_rows<Extreme::kMin>, place_of_rows<Extreme::kMax>, nullptr}};
@@ -150,21 +181,46 @@ HWY_INLINE VD terms_of(const float* values, VD center) {
   return hn::Mul(d, d);
 }
 
+// The lanes of a run in registers. Terms of 0, which do not change a sum, fill up the last sixteen values of
+// a run.
 template <SumTerm kTerm>
-void add_run(const float* values, size_t count, double center, double* lanes) {
-  const VD centers = hn::Set(DD(), center);
-  VD sums[kParts];
-  for (size_t p = 0; p < kParts; ++p) sums[p] = hn::LoadU(DD(), lanes + p * kWidth);
+HWY_INLINE void add_values(const float* values, size_t count, VD center, VD* sums) {
   const size_t whole = count - count % kSumLanes;
   for (size_t i = 0; i < whole; i += kSumLanes) {
     hwy::Prefetch(values + i + kAhead);
     HWY_UNROLL(8)
     for (size_t p = 0; p < kParts; ++p) {
-      sums[p] = hn::Add(sums[p], terms_of<kTerm>(values + i + p * kWidth, centers));
+      sums[p] = hn::Add(sums[p], terms_of<kTerm>(values + i + p * kWidth, center));
     }
   }
+  if (whole == count) return;
+  alignas(64) double terms[kSumLanes] = {};
+  const double number = hn::GetLane(center);
+  for (size_t i = whole; i < count; ++i) terms[i - whole] = term_of<kTerm>(values[i], number);
+  for (size_t p = 0; p < kParts; ++p) sums[p] = hn::Add(sums[p], hn::Load(DD(), terms + p * kWidth));
+}
+
+template <SumTerm kTerm>
+void add_run(const float* values, size_t count, double center, double* lanes) {
+  VD sums[kParts];
+  for (size_t p = 0; p < kParts; ++p) sums[p] = hn::LoadU(DD(), lanes + p * kWidth);
+  add_values<kTerm>(values, count, hn::Set(DD(), center), sums);
   for (size_t p = 0; p < kParts; ++p) hn::StoreU(sums[p], DD(), lanes + p * kWidth);
-  for (size_t i = whole; i < count; ++i) lanes[i - whole] += term_of<kTerm>(values[i], center);
+}
+
+template <SumTerm kTerm>
+void sums_of_runs(const float* values, size_t runs, size_t count, double* sums) {
+  for (size_t run = 0; run < runs; ++run, values += count) {
+    VD parts[kParts];
+    for (VD& part : parts) part = hn::Zero(DD());
+    add_values<kTerm>(values, count, hn::Zero(DD()), parts);
+    for (size_t half = kParts / 2; half > 0; half /= 2) {
+      for (size_t p = 0; p < half; ++p) parts[p] = hn::Add(parts[p], parts[p + half]);
+    }
+    alignas(64) double lanes[kWidth];
+    hn::Store(parts[0], DD(), lanes);
+    sums[run] = total_of<kWidth>(lanes);
+  }
 }
 
 // kRows rows at once, so that sums are loaded and stored once for them.
@@ -190,14 +246,15 @@ void add_rows(const float* values, size_t rows, size_t stride, size_t columns, d
   for (; r < rows; ++r) add_some_rows<kTerm, 1>(values + r * stride, stride, columns, sums);
 }
 
-void add_moments(const float* values, size_t rows, size_t stride, size_t columns, const float* shift,
-                 double* first, double* second) {
-  const size_t whole = columns - columns % kWidth;
+template <size_t kRows>
+HWY_INLINE void add_moments_of_some(const float* values, size_t stride, size_t whole, const float* shift,
+                                    double* first, double* second) {
   for (size_t c = 0; c < whole; c += kWidth) {
     const VD about = hn::PromoteTo(DD(), hn::LoadU(DH(), shift + c));
     VD sum = hn::LoadU(DD(), first + c);
     VD squares = hn::LoadU(DD(), second + c);
-    for (size_t r = 0; r < rows; ++r) {
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) {
       const VD d = hn::Sub(hn::PromoteTo(DD(), hn::LoadU(DH(), values + r * stride + c)), about);
       sum = hn::Add(sum, d);
       squares = hn::Add(squares, hn::Mul(d, d));
@@ -205,6 +262,16 @@ void add_moments(const float* values, size_t rows, size_t stride, size_t columns
     hn::StoreU(sum, DD(), first + c);
     hn::StoreU(squares, DD(), second + c);
   }
+}
+
+void add_moments(const float* values, size_t rows, size_t stride, size_t columns, const float* shift,
+                 double* first, double* second) {
+  const size_t whole = columns - columns % kWidth;
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    add_moments_of_some<4>(values + r * stride, stride, whole, shift, first, second);
+  }
+  for (; r < rows; ++r) add_moments_of_some<1>(values + r * stride, stride, whole, shift, first, second);
   scalar::add_moments(values + whole, rows, stride, columns - whole, shift + whole, first + whole,
                       second + whole);
 }
@@ -251,16 +318,34 @@ float extreme_of(const float* values, size_t count, float so_far) {
 }
 
 template <Extreme kWhich>
+void extremes_of_runs(const float* values, size_t runs, size_t count, float* extremes) {
+  for (size_t run = 0; run < runs; ++run, values += count) {
+    extremes[run] = extreme_of<kWhich>(values, count, before_extreme(kWhich));
+  }
+}
+
+template <Extreme kWhich, size_t kRows>
+HWY_INLINE void extreme_of_some_rows(const float* values, size_t stride, size_t whole, float* extremes) {
+  for (size_t c = 0; c < whole; c += kLanes) {
+    VF best = hn::LoadU(DF(), extremes + c);
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) {
+      const VF v = load_for<kWhich>(values + r * stride + c);
+      best = hn::IfThenElse(hn::IsNaN(v), v, better_of<kWhich>(v, best));
+    }
+    hn::StoreU(best, DF(), extremes + c);
+  }
+}
+
+template <Extreme kWhich>
 void extreme_of_rows(const float* values, size_t rows, size_t stride, size_t columns, float* extremes) {
   const size_t whole = columns - columns % kLanes;
-  for (size_t r = 0; r < rows; ++r, values += stride) {
-    for (size_t c = 0; c < whole; c += kLanes) {
-      const VF v = load_for<kWhich>(values + c);
-      const VF best = better_of<kWhich>(v, hn::LoadU(DF(), extremes + c));
-      hn::StoreU(hn::IfThenElse(hn::IsNaN(v), v, best), DF(), extremes + c);
-    }
-    for (size_t c = whole; c < columns; ++c) extremes[c] = more_extreme<kWhich>(values[c], extremes[c]);
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    extreme_of_some_rows<kWhich, 4>(values + r * stride, stride, whole, extremes);
   }
+  for (; r < rows; ++r) extreme_of_some_rows<kWhich, 1>(values + r * stride, stride, whole, extremes);
+  scalar::extreme_of_rows<kWhich>(values + whole, rows, stride, columns - whole, extremes + whole);
 }
 
 size_t find_value(const float* values, size_t count, float value) {
@@ -296,8 +381,12 @@ const ReduceKernels* find_reduce() {
       {add_run<SumTerm::kValue>, add_run<SumTerm::kMagnitude>, add_run<SumTerm::kSquare>,
        add_run<SumTerm::kSquaredDeviation>},
       {add_rows<SumTerm::kValue>, add_rows<SumTerm::kMagnitude>, add_rows<SumTerm::kSquare>, nullptr},
+      {sums_of_runs<SumTerm::kValue>, sums_of_runs<SumTerm::kMagnitude>, sums_of_runs<SumTerm::kSquare>,
+       nullptr},
       add_moments,
       {extreme_of<Extreme::kMin>, extreme_of<Extreme::kMax>, extreme_of<Extreme::kMaxMagnitude>},
+      {extremes_of_runs<Extreme::kMin>, extremes_of_runs<Extreme::kMax>,
+       extremes_of_runs<Extreme::kMaxMagnitude>},
       {extreme_of_rows<Extreme::kMin>, extreme_of_rows<Extreme::kMax>,
        extreme_of_rows<Extreme::kMaxMagnitude>},
       find_value,
@@ -329,14 +418,15 @@ const ReduceKernels& kernels_in_use() {
 
 double total(const SumLanes& lanes) {
   SumLanes sums = lanes;
-  for (size_t half = kSumLanes / 2; half > 0; half /= 2) {
-    for (size_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
-  }
-  return sums[0];
+  return total_of<kSumLanes>(sums.data());
 }
 
 void add_run(SumTerm term, const float* values, size_t count, double center, SumLanes& lanes) {
   kernels_in_use().add_run[static_cast<size_t>(term)](values, count, center, lanes.data());
+}
+
+void sums_of_runs(SumTerm term, const float* values, size_t runs, size_t count, double* sums) {
+  kernels_in_use().sums_of_runs[static_cast<size_t>(term)](values, runs, count, sums);
 }
 
 void add_rows(SumTerm term, const float* values, size_t rows, size_t stride, size_t columns, double* sums) {
@@ -350,6 +440,10 @@ void add_moments(const float* values, size_t rows, size_t stride, size_t columns
 
 float extreme_of(Extreme which, const float* values, size_t count, float so_far) {
   return kernels_in_use().extreme_of[static_cast<size_t>(which)](values, count, so_far);
+}
+
+void extremes_of_runs(Extreme which, const float* values, size_t runs, size_t count, float* extremes) {
+  kernels_in_use().extremes_of_runs[static_cast<size_t>(which)](values, runs, count, extremes);
 }
 
 void extreme_of_rows(Extreme which, const float* values, size_t rows, size_t stride, size_t columns,
