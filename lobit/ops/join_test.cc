@@ -12,7 +12,7 @@
 
 #include "lobit/base/test_support.h"
 #include "lobit/dtype/half.h"
-#include "lobit/ops/ops_test_support.h"
+#include "lobit/ops/view_test_support.h"
 
 namespace lobit::ops {
 namespace {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <random>
@@ -37,6 +38,17 @@ struct TestMemory {
 
   OpContext context() { return {.memory = &resource}; }
 };
+
+// Half a unit in the last place of a format at `value`: what rounding costs.
+inline double rounding_of(double value, Encoding encoding) {
+  const double relative = encoding == Encoding::kF32   ? 0x1p-24
+                          : encoding == Encoding::kF16 ? 0x1p-11
+                                                       : 0x1p-8;
+  const double least = encoding == Encoding::kF32   ? 0x1p-150
+                       : encoding == Encoding::kF16 ? 0x1p-25
+                                                    : 0x1p-134;
+  return std::max(std::fabs(value) * relative, least);
+}
 
 // Up to four axes and about `most` values.
 inline Shape random_shape(std::mt19937& random, int64_t most, int64_t last_multiple) {
