@@ -51,6 +51,7 @@
 #include "lobit/io/file.h"
 #include "lobit/io/shared_memory.h"
 #include "lobit/kernels/codec.h"
+#include "lobit/kernels/matmul.h"
 #include "lobit/kernels/measure.h"
 #include "lobit/kernels/philox.h"
 #include "lobit/kernels/planar.h"
