@@ -87,6 +87,8 @@
 #include "lobit/memory/tensor_memory_pool.h"
 #include "lobit/memory/trace.h"
 #include "lobit/memory/tracking_resource.h"
+#include "lobit/ops/op_context.h"
+#include "lobit/ops/op_profiler.h"
 #include "lobit/quant/distortion.h"
 #include "lobit/quant/planar_scale.h"
 #include "lobit/quant/quantize_method.h"

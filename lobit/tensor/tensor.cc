@@ -315,6 +315,19 @@ Result<std::span<std::byte>> Tensor::mutable_numbers(detail::NumberKind kind) {
   return own_bytes();
 }
 
+Result<const std::byte*> Tensor::first_number() const {
+  LOBIT_RETURN_IF_ERROR(check_host("first_number"));
+  if (!is_plain()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("first_number: tensor '{}' {}: expected plain numbers, found {}", name(),
+                            shape_.to_string(), lobit::to_string(format_)),
+                {.from = lobit::to_string(format_)});
+  }
+  storage_.touch();
+  if (elements() == 0) return nullptr;
+  return first_byte();
+}
+
 Status Tensor::check_row_planes(const char* what) const {
   LOBIT_RETURN_IF_ERROR(check_host(what));
   if (!format_.is_planar()) {

@@ -116,6 +116,9 @@ class LOBIT_API Tensor {
   // All bytes: codes (or blocks, or numbers), then scales. kInvalidArgument as above.
   Result<std::span<const std::byte>> bytes() const;
   Result<std::span<std::byte>> mutable_bytes();
+  // Where the first value of plain numbers lies, whatever the strides; nullptr for no values.
+  // kInvalidArgument when values share bytes or scales, or lie elsewhere than on the CPU.
+  Result<const std::byte*> first_number() const;
   // The planes of a planar tensor whose rows lie one after the other: a contiguous one, or a slice of its
   // rows. kInvalidArgument for other tensors.
   Result<std::span<const std::byte>> codes() const;

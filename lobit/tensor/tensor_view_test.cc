@@ -78,6 +78,17 @@ Indices strides_of(const Tensor& tensor) {
   return {tensor.strides().begin(), tensor.strides().end()};
 }
 
+TEST(TensorView, SaysWhereItsFirstNumberLies) {
+  SystemResource memory;
+  const Tensor numbers = *Tensor::from_values(numbered(12), shape_of({3, 4}), DType::kF16, memory);
+  const std::byte* const first = numbers.bytes()->data();
+  EXPECT_EQ(*numbers.first_number(), first);
+  EXPECT_EQ(*numbers.transpose()->slice(0, 2, 4)->first_number(), first + 2 * sizeof(uint16_t));
+  EXPECT_EQ(*numbers.slice(0, 1, 1)->first_number(), nullptr);
+  const Tensor blocks = *Tensor::ones(shape_of({32}), ValueFormat{Encoding::kQ8_0}, memory);
+  EXPECT_THAT(blocks.first_number(), fails_with(ErrorCode::kInvalidArgument));
+}
+
 TEST(TensorView, SlicesAndTransposesInEveryFormat) {
   SystemResource memory;
   for (const int64_t columns : {256, 512, 300}) {
