@@ -87,6 +87,7 @@
 #include "lobit/memory/tensor_memory_pool.h"
 #include "lobit/memory/trace.h"
 #include "lobit/memory/tracking_resource.h"
+#include "lobit/ops/matmul.h"
 #include "lobit/ops/op_context.h"
 #include "lobit/ops/op_profiler.h"
 #include "lobit/quant/distortion.h"

@@ -100,8 +100,8 @@ void pack_panels(const float* values, size_t stride, size_t count, size_t depth,
 }
 
 void pack_panels_transposed(const float* values, size_t stride, size_t count, size_t depth, size_t tile,
-                            float* panels) {
-  for (size_t first = 0; first < count; first += tile, panels += tile * depth) {
+                            size_t panel_depth, float* panels) {
+  for (size_t first = 0; first < count; first += tile, panels += tile * panel_depth) {
     const size_t columns = std::min(tile, count - first);
     for (size_t k = 0; k < depth; ++k) {
       float* panel = panels + k * tile;

@@ -36,9 +36,10 @@ constexpr size_t panel_floats(size_t tile, size_t count, size_t depth) {
 LOBIT_API void pack_panels(const float* values, size_t stride, size_t count, size_t depth, size_t tile,
                            float* panels);
 
-// values[k * stride + i] -> panels: the columns of B, or of the transposed A.
+// values[k * stride + i] -> panels: the columns of B, or of the transposed A. `panels` points to the first of
+// `depth` k in panels that hold `panel_depth`.
 LOBIT_API void pack_panels_transposed(const float* values, size_t stride, size_t count, size_t depth,
-                                      size_t tile, float* panels);
+                                      size_t tile, size_t panel_depth, float* panels);
 
 // out[i * out_stride + j] = sum over k, or with `add` that much more.
 struct GemmBlock {

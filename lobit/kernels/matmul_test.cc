@@ -70,7 +70,10 @@ struct GemmCase {
   void pack(const Floats& values, size_t count, size_t first, size_t n, size_t tile, Floats& panels) const {
     panels.assign(panel_floats(tile, count, n), kNan);
     if (transposed) {
-      pack_panels_transposed(values.data() + first * count, count, count, n, tile, panels.data());
+      const size_t half = n / 2;  // the panels may be filled in parts
+      const float* from = values.data() + first * count;
+      pack_panels_transposed(from, count, count, half, tile, n, panels.data());
+      pack_panels_transposed(from + half * count, count, count, n - half, tile, n, panels.data() + half * tile);
     } else {
       pack_panels(values.data() + first, depth, count, n, tile, panels.data());
     }

@@ -40,7 +40,7 @@ class ByteDot {
 
   // The result's lanes have `start` in their sum.
   HWY_INLINE explicit ByteDot(int32_t start) : start_(in_first_lane(start)), sums_(first_sums(start_)) {}
-  HWY_INLINE ByteDot() : start_(hn::Zero(D32())), sums_(first_sums(start_)) {}
+  HWY_INLINE ByteDot() {}  // undefined
 
   static HWY_INLINE V8 load_activations(const int8_t* activations) {
     return hn::LoadU(D8(), reinterpret_cast<const uint8_t*>(activations));

@@ -87,7 +87,8 @@ struct Q8_0Dot : BlockCodec<32, true> {
   template <size_t n>
   static HWY_INLINE void add(const uint8_t* block, Dots<n>& dots) {
     const CodesTag<kBytes> d;
-    for (size_t i = 0; i < kValues; i += hn::Lanes(d)) {
+    HWY_UNROLL(2)
+    for (size_t i = 0; i < kValues; i += hn::MaxLanes(CodesTag<kBytes>())) {
       dots.add(hn::LoadU(d, block + offsetof(Block, qs) + i), i);
     }
   }
@@ -167,7 +168,8 @@ struct TQ2_0Dot : BlockCodec<64> {
   static HWY_INLINE void add(const uint8_t* block, Dots<n>& dots) {
     const CodesTag<kBytes> d;
     const auto mask = hn::Set(d, 3);
-    for (size_t i = 0; i < 64; i += hn::Lanes(d)) {
+    HWY_UNROLL(4)
+    for (size_t i = 0; i < 64; i += hn::MaxLanes(CodesTag<kBytes>())) {
       const auto bytes = hn::LoadU(d, block + offsetof(Block, qs) + i);
       dots.add(hn::And(bytes, mask), i);
       dots.add(hn::And(shift_words<decltype(d), 2>(d, bytes), mask), 64 + i);
@@ -219,6 +221,7 @@ struct TQ1_0Dot : BlockCodec<32> {
   template <class Use>
   static HWY_INLINE void for_each_digit(const uint8_t* block, Use use) {
     const uint8_t* qs = block + offsetof(Block, qs);
+    HWY_UNROLL(2)
     for (size_t i = 0; i < 32; i += hn::MaxLanes(D())) {
       V v = hn::LoadU(D(), qs + i);
       HWY_UNROLL(5)
@@ -243,10 +246,14 @@ struct TQ1_0Dot : BlockCodec<32> {
     BlockDots<kBytes, kSigned, n> before;  // of v
     BlockDots<kBytes, kSigned, n> after;   // of 3 * v mod 256
     const int8_t* activations[n];
-    int32_t starts[n] = {};
+    int32_t starts[n];
 
     HWY_INLINE Dots() {}
-    HWY_INLINE void begin(size_t a, int32_t start) { starts[a] = start; }
+    HWY_INLINE void begin(size_t a, int32_t start) {
+      starts[a] = start;
+      before.begin(a, 0);
+      after.begin(a, 0);
+    }
   };
 
   template <size_t n>
@@ -300,17 +307,22 @@ class Int8Kernel {
   HWY_INLINE void run(const RowPass<kRows>& pass, float (&out)[kRows][kActivations]) const {
     const size_t blocks = pass.depth / Codec::kValues;
     VS sums[kRows][kActivations];
-    for (auto& row : sums) {
-      for (auto& sum : row) sum = hn::Zero(DS());
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) {
+      HWY_UNROLL(4)
+      for (size_t a = 0; a < kActivations; ++a) sums[r][a] = hn::Zero(DS());
     }
     for (size_t b = 0; b < blocks; ++b) {
+      HWY_UNROLL(4)
       for (size_t r = 0; r < kRows; ++r) {
         const uint8_t* block = pass.weights[r] + b * sizeof(typename Codec::Block);
         hwy::Prefetch(block + kAheadBytes);
         add_block<kRows>(pass, block, b, blocks, sums[r]);
       }
     }
+    HWY_UNROLL(4)
     for (size_t r = 0; r < kRows; ++r) {
+      HWY_UNROLL(4)
       for (size_t a = 0; a < kActivations; ++a) {
         out[r][a] = hn::GetLane(hn::SumOfLanes(DS(), sums[r][a]));
       }
@@ -330,7 +342,7 @@ class Int8Kernel {
     for (size_t a = 0; a < kActivations; ++a) {
       const ActivationRow row(pass.activations + a * pass.activation_stride, pass.depth, blocks);
       dots.activations[a] = row.codes + b * Codec::kValues;
-      if constexpr (!Codec::kSigned || LOBIT_HAS_BYTE_DOT) dots.begin(a, load_number(row.starts, b));
+      dots.begin(a, Codec::kSigned && !LOBIT_HAS_BYTE_DOT ? 0 : load_number(row.starts, b));
     }
     Codec::add(block, dots);
     const VS scale = half_in_lanes(DS(), block + offsetof(typename Codec::Block, d));

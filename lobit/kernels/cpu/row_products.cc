@@ -52,7 +52,9 @@ struct Sums {
   }
 
   HWY_INLINE void store(float (&sums)[kRows][kActivations]) const {
+    HWY_UNROLL(4)
     for (size_t r = 0; r < kRows; ++r) {
+      HWY_UNROLL(4)
       for (size_t a = 0; a < kActivations; ++a) {
         sums[r][a] = hn::GetLane(hn::SumOfLanes(DF(), lanes[r][a]));
       }
@@ -75,8 +77,10 @@ struct PlainKernel {
     const size_t lines = pass.depth / kPiece * kPiece;
     size_t k = 0;
     for (; k < lines; k += kPiece) {
+      HWY_UNROLL(4)
       for (size_t r = 0; r < kRows; ++r) hwy::Prefetch(weights[r] + kAheadBytes);
       sums.template add<kFrom>(weights, pass, k, kPiece);
+      HWY_UNROLL(4)
       for (size_t r = 0; r < kRows; ++r) weights[r] += kPiece * kBytes;
     }
     const size_t whole = (pass.depth - k) / kLanes * kLanes;
