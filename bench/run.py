@@ -8,13 +8,14 @@ from bench.allocators import driver as allocators
 from bench.engine import driver as engine
 from bench.files import driver as files
 from bench.kernels import driver as kernels
+from bench.ops import driver as ops
 from bench.pools import driver as pools
 from bench.storage import driver as storage
 from bench.trace import driver as trace
 from bench.tracking import driver as tracking
 
 BENCHES = {"kernels": kernels, "files": files, "allocators": allocators, "trace": trace,
-           "pools": pools, "tracking": tracking, "engine": engine, "storage": storage}
+           "pools": pools, "tracking": tracking, "engine": engine, "ops": ops, "storage": storage}
 
 
 def parse():
@@ -28,7 +29,7 @@ def parse():
     parser.add_argument("--json", metavar="FILE", help="write {machine, commit, rows}")
     parser.add_argument("--html", metavar="FILE", help="write the tables as one page")
     parser.add_argument("--only", default="", metavar="PART", help="only cases whose name holds PART")
-    parser.add_argument("--simd", default="", metavar="LEVEL", help="kernels: force an instruction set")
+    parser.add_argument("--simd", default="", metavar="LEVEL", help="kernels, ops: force an instruction set")
     parser.add_argument("--dir", default=str(common.BUILD), metavar="FOLDER",
                         help="files: where the models lie while it runs, about 6 GB on a disk")
     parser.add_argument("--lobit", metavar="PROGRAM", help="files: measure this program instead of the tree's")

@@ -1,5 +1,7 @@
 #include "bench/kernels/ggml_peer.h"
 
+#include <cstring>
+
 #include <dlfcn.h>
 
 #include "lobit/base/check.h"
@@ -65,6 +67,20 @@ void GgmlPeer::quantize(Encoding to, const float* values, void* blocks, size_t c
 
 GgmlPeer::FromFloat GgmlPeer::cpu_from_float(Encoding to) const {
   return knows(to) ? cpu_traits_(ggml_type(to))->from_float : nullptr;
+}
+
+GgmlPeer::Dot GgmlPeer::dot(Encoding weights) const {
+  return knows(weights) ? cpu_traits_(ggml_type(weights))->dot : nullptr;
+}
+
+void GgmlPeer::convert_activations(Encoding weights, const float* values, void* row, size_t count) const {
+  const int type = cpu_traits_(ggml_type(weights))->dot_type;
+  const FromFloat convert = cpu_traits_(type)->from_float;
+  if (convert != nullptr) {
+    convert(values, row, static_cast<int64_t>(count));
+  } else {
+    std::memcpy(row, values, count * sizeof(float));  // F32
+  }
 }
 
 GgmlPeer::ToFloat GgmlPeer::to_float(Encoding from) const {

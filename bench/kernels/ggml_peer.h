@@ -36,6 +36,14 @@ class GgmlPeer {
   // Encoding -> F32; nullptr where ggml has none.
   ToFloat to_float(Encoding from) const;
 
+  // The dot product of a row of weights with activations of convert_activations(), of which the CPU backend
+  // makes its matrix products; nullptr where it has none. The sizes are of no effect for one row.
+  using Dot = void (*)(int count, float* sum, size_t sum_size, const void* weights, size_t weights_size,
+                       const void* activations, size_t activations_size, int rows);
+  Dot dot(Encoding weights) const;
+  // At most four bytes a value. For weights that have a dot().
+  void convert_activations(Encoding weights, const float* values, void* row, size_t count) const;
+
   // F16 and BF16 <-> F32 of the CPU backend; nullptr for everything else.
   ToFloat cpu_to_float(Encoding from) const;
 
@@ -52,7 +60,7 @@ class GgmlPeer {
   };
   struct CpuTraits {
     FromFloat from_float;
-    void* dot;
+    Dot dot;
     int dot_type;
     int64_t rows;
   };
