@@ -35,10 +35,15 @@ uint64_t test_clock() {
   return time_now += time_step;
 }
 
-// Values that shrink.
+float step_of(size_t i) {
+  const size_t step = i / 64;
+  return static_cast<float>(step);
+}
+
+// Values that shrink: 64 of each.
 Tensor smooth(MemoryResource& memory, float first = 0.0f) {
   std::vector<float> values(kElements);
-  for (size_t i = 0; i < values.size(); ++i) values[i] = first + static_cast<float>(i / 64);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = first + step_of(i);
   return *Tensor::from_values(values, shape_of({kElements}), kF32, memory);
 }
 
@@ -136,7 +141,7 @@ TEST_F(IdleTensorsTest, AViewIsKeptInOnePieceUnderItsId) {
   EXPECT_EQ(memory_.usage().allocated, before + kBytes);
   EXPECT_EQ(store.compress_idle(0ns).in_use, 1u);  // the one that was found
   EXPECT_LT(memory_.usage().allocated, before + kBytes / 4);
-  EXPECT_EQ(values_of(*store.get(*half))[kElements / 2 - 1], static_cast<float>((kElements / 2 - 1) / 64));
+  EXPECT_EQ(values_of(*store.get(*half))[kElements / 2 - 1], step_of(kElements / 2 - 1));
 }
 
 TEST_F(IdleTensorsTest, AreLeftAloneWhileTheyAreInUse) {
@@ -323,8 +328,8 @@ TEST(IdleTensorsThreads, ReadWriteCompressAndForgetAtOnce) {
             const size_t i = (round * 7 + t) % keys.size();
             auto tensor = store.get(keys[i]);
             const auto first = static_cast<float>(i);
-            wrong += !tensor || tensor->values<float>().value()[kElements - 1] !=
-                                    first + static_cast<float>((kElements - 1) / 64);
+            wrong +=
+                !tensor || tensor->values<float>().value()[kElements - 1] != first + step_of(kElements - 1);
             if (tensor && round % 3 == 0) tensor->mutable_values<float>().value()[kElements - 1] = -1.0f;
             if (round % 10 == 9) {
               const auto own = store.add(smooth(memory));
