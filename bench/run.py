@@ -10,11 +10,12 @@ from bench.files import driver as files
 from bench.kernels import driver as kernels
 from bench.ops import driver as ops
 from bench.pools import driver as pools
+from bench.storage import driver as storage
 from bench.trace import driver as trace
 from bench.tracking import driver as tracking
 
 BENCHES = {"kernels": kernels, "files": files, "allocators": allocators, "trace": trace,
-           "pools": pools, "tracking": tracking, "engine": engine, "ops": ops}
+           "pools": pools, "tracking": tracking, "engine": engine, "ops": ops, "storage": storage}
 
 
 def parse():

@@ -34,7 +34,7 @@ constexpr const char* kFooter =
     "scale; exact finds the one with the least squared error, slowly. ggml's names and i8 mean direct; i4, "
     "i2, "
     "i1 and\n"
-    "bitnet158 mean scaled. q4_1 and q5_1 have direct alone; q1_0's direct scale is the exact one.\n"
+    "bitnet158 mean scaled. q1_0's direct scale is the exact one.\n"
     "\n"
     "1-D tensors, norms and routers become f32; embeddings and the output q8_0 when ENCODING has fewer than "
     "8 bits.\n"

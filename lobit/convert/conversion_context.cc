@@ -103,9 +103,10 @@ Result<std::shared_ptr<ConversionContext>> ConversionContext::create(ConversionC
 }
 
 EventSource::EventSource(const FileValues& values)
-    : format{values.encoding},
-      elements(values.elements),
-      bytes(encoded_bytes(values.encoding, values.elements).value_or(0)) {}
+    : format{values.encoding, values.scales}, elements(values.elements) {
+  const uint64_t columns = values.columns > 0 ? values.columns : std::max<uint64_t>(1, values.elements);
+  if (const auto layout = format_layout(format, values.elements / columns, columns)) bytes = layout->bytes;
+}
 
 EventScope::EventScope(ConversionContext& context, const EventSource& source, ValueFormat to,
                        ConversionStrategy strategy, ConversionQuality quality)
@@ -225,7 +226,7 @@ Status convert_where_it_lies(ConversionContext& context, Tensor& tensor, FormatC
 Result<FileStreamFacts> convert_file(ConversionContext& context, const FileValues& from, const FileTarget& to,
                                      const ConversionRequest& request) {
   const ScopedFpEnv fp_env;
-  EventScope event(context, EventSource(from), {to.encoding}, ConversionStrategy::kStreaming,
+  EventScope event(context, EventSource(from), {to.encoding, to.scales}, ConversionStrategy::kStreaming,
                    request.quality);
   const StreamingConfig& config = context.config.streaming;
   const ThreadLease lease(context, config.parallel_chunks);
@@ -248,7 +249,7 @@ Result<FileStreamFacts> convert_file(ConversionContext& context, const FileValue
   facts.allocated_bytes = result->buffer_bytes;
   facts.peak_bytes = result->buffer_bytes;
   facts.chunks = result->chunks;
-  event.succeed({to.encoding}, result->target_bytes, facts);
+  event.succeed({to.encoding, to.scales}, result->target_bytes, facts);
   return result;
 }
 

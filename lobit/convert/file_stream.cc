@@ -8,17 +8,32 @@
 #include "lobit/convert/budget.h"
 #include "lobit/convert/file_chunk.h"
 #include "lobit/convert/file_stream_internal.h"
+#include "lobit/convert/planar_stream.h"
 #include "lobit/memory/buffer.h"
 #include "lobit/memory/memory_tag.h"
-#include "lobit/quant/quantizer.h"
 
 namespace lobit {
 namespace {
 
-// Bytes of a worker's buffer for chunks of so many elements.
-uint64_t buffer_bytes(Encoding from, Encoding to, uint64_t elements) {
-  return target_offset(bytes_before(from, elements)) + (from == to ? 0 : bytes_before(to, elements));
-}
+// Both ends of a stream by rows, and how it may be cut.
+struct StreamRows {
+  RowLayout from;
+  RowLayout to;
+  uint64_t granule = 1;
+
+  bool is_planar() const { return from.format.is_planar() || to.format.is_planar(); }
+
+  // Bytes of a worker's buffer for chunks of so many elements.
+  uint64_t buffer_bytes(uint64_t elements) const {
+    if (is_planar()) return PlanarStream::buffer_bytes(from, to, elements);
+    const Encoding source = from.format.encoding;
+    const Encoding target = to.format.encoding;
+    return target_offset(bytes_before(source, elements)) +
+           (source == target ? 0 : bytes_before(target, elements));
+  }
+  // Of the source.
+  uint64_t granule_bytes() const { return std::max<uint64_t>(1, from.code_offset(granule)); }
+};
 
 struct StreamSizes {
   uint64_t chunk_elements = 0;
@@ -26,35 +41,45 @@ struct StreamSizes {
   uint64_t worker_bytes = 0;
 };
 
-Status check_values(const FileValues& from, const FileTarget& to) {
-  const ErrorDetail both{.from = std::string(encoding_name(from.encoding)),
-                         .to = std::string(encoding_name(to.encoding))};
-  if (from.encoding != to.encoding &&
-      (!traits(from.encoding).can_decode || !traits(to.encoding).can_encode)) {
+Result<StreamRows> rows_of(const FileValues& from, const FileTarget& to) {
+  const ValueFormat source{from.encoding, from.scales};
+  const ValueFormat target{to.encoding, to.scales};
+  const ErrorDetail both{.from = to_string(source), .to = to_string(target)};
+  if (source != target && (!traits(from.encoding).can_decode || !traits(to.encoding).can_encode)) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("tensor '{}': lobit cannot turn {} into {}", from.name, both.from, both.to),
                 both);
   }
-  const auto source_bytes = encoded_bytes(from.encoding, from.elements);
-  if (!source_bytes || !encoded_bytes(to.encoding, from.elements)) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("tensor '{}': {} elements do not fill whole blocks of {} and {}", from.name,
-                            from.elements, both.from, both.to),
-                {.available = from.elements, .from = both.from, .to = both.to});
+  const uint64_t columns = from.columns > 0 ? from.columns : std::max<uint64_t>(1, from.elements);
+  const uint64_t rows = from.elements / columns;
+  const auto source_layout = format_layout(source, rows, columns);
+  const auto target_layout = format_layout(target, rows, columns);
+  if (!source_layout || !target_layout || from.elements % columns != 0) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("tensor '{}': {} elements in rows of {} do not fill whole rows and blocks of {} and {}",
+                    from.name, from.elements, columns, both.from, both.to),
+        {.available = from.elements, .from = both.from, .to = both.to});
   }
-  if (from.offset <= from.source->size() && *source_bytes <= from.source->size() - from.offset) return {};
-  return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{}: tensor '{}': expected {} bytes at {}, found a file of {}", from.source->name(),
-                          from.name, *source_bytes, from.offset, from.source->size()),
-              {.offset = from.offset, .required = *source_bytes, .available = from.source->size()});
+  if (from.offset > from.source->size() || source_layout->bytes > from.source->size() - from.offset) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: tensor '{}': expected {} bytes at {}, found a file of {}", from.source->name(),
+                    from.name, source_layout->bytes, from.offset, from.source->size()),
+        {.offset = from.offset, .required = source_layout->bytes, .available = from.source->size()});
+  }
+  StreamRows found{{source, *source_layout, columns}, {target, *target_layout, columns}};
+  found.granule = found.is_planar()
+                      ? PlanarStream::granule(found.from, found.to, rows)
+                      : std::max(traits(from.encoding).block_elements, traits(to.encoding).block_elements);
+  return found;
 }
 
 // The chunk that was asked for unless not even one fits; then as many workers as fit.
-Result<StreamSizes> sizes_of(const FileValues& from, const FileTarget& to, const FileStreamSpec& spec) {
-  const uint64_t granule = std::max(traits(from.encoding).block_elements, traits(to.encoding).block_elements);
+Result<StreamSizes> sizes_of(const FileValues& from, const StreamRows& rows, const FileStreamSpec& spec) {
   const uint64_t limit = spec.account->limit();
   const uint64_t room = std::min(std::max(spec.buffer_bytes, spec.chunk_bytes), limit);
-  const uint64_t least = buffer_bytes(from.encoding, to.encoding, granule);
+  const uint64_t least = rows.buffer_bytes(rows.granule);
   if (limit < least) {
     return fail(ErrorCode::kLimit,
                 fmt::format("max_memory_usage: {}: too small to stream tensor '{}': the least that works is "
@@ -62,17 +87,19 @@ Result<StreamSizes> sizes_of(const FileValues& from, const FileTarget& to, const
                             format_bytes(limit), from.name, format_bytes(least), least),
                 {.required = least, .available = limit});
   }
-  const uint64_t granule_bytes = bytes_before(from.encoding, granule);
-  uint64_t granules = std::max<uint64_t>(1, spec.chunk_bytes / granule_bytes);
-  granules = std::min(granules, std::max<uint64_t>(1, (from.elements + granule - 1) / granule));
-  const uint64_t pair_bytes =
-      granule_bytes + (from.encoding == to.encoding ? 0 : bytes_before(to.encoding, granule));
-  const uint64_t overhead = Recoder::kTileBytes + 64;
-  const uint64_t fitting = room > overhead ? (room - overhead) / pair_bytes : 1;
-  granules = std::clamp<uint64_t>(granules, 1, std::max<uint64_t>(1, fitting));
+  uint64_t granules = std::max<uint64_t>(1, spec.chunk_bytes / rows.granule_bytes());
+  granules = std::min(granules, std::max<uint64_t>(1, (from.elements + rows.granule - 1) / rows.granule));
+  for (uint64_t fitting = 1; fitting < granules;) {
+    const uint64_t middle = fitting + (granules - fitting + 1) / 2;
+    if (rows.buffer_bytes(middle * rows.granule) <= room) {
+      fitting = middle;
+    } else {
+      granules = middle - 1;
+    }
+  }
   StreamSizes sizes;
-  sizes.chunk_elements = granules * granule;
-  sizes.worker_bytes = buffer_bytes(from.encoding, to.encoding, sizes.chunk_elements);
+  sizes.chunk_elements = granules * rows.granule;
+  sizes.worker_bytes = rows.buffer_bytes(sizes.chunk_elements);
   const uint64_t chunks = (from.elements + sizes.chunk_elements - 1) / sizes.chunk_elements;
   sizes.workers = static_cast<size_t>(std::clamp<uint64_t>(
       room / sizes.worker_bytes, 1,
@@ -80,24 +107,26 @@ Result<StreamSizes> sizes_of(const FileValues& from, const FileTarget& to, const
   return sizes;
 }
 
+Result<std::vector<Buffer>> make_buffers(const StreamSizes& sizes, MemoryResource& memory) {
+  const ScopedMemoryTag tag(MemoryTag::kIo);
+  std::vector<Buffer> buffers;
+  for (size_t i = 0; i < sizes.workers; ++i) {
+    LOBIT_TRY(Buffer buffer, Buffer::allocate(memory, sizes.worker_bytes));
+    buffers.push_back(std::move(buffer));
+  }
+  return buffers;
+}
+
 }  // namespace
 
 Result<FileStreamFacts> stream_file(const FileValues& from, const FileTarget& to,
                                     const FileStreamSpec& spec) {
-  LOBIT_RETURN_IF_ERROR(check_values(from, to));
-  LOBIT_TRY(const StreamSizes sizes, sizes_of(from, to, spec));
+  LOBIT_TRY(const StreamRows rows, rows_of(from, to));
+  PlanarStream planar(from, to, rows.from, rows.to, spec.method, spec.overflow);
+  LOBIT_RETURN_IF_ERROR(planar.check_method());
+  LOBIT_TRY(const StreamSizes sizes, sizes_of(from, rows, spec));
   LOBIT_TRY(const MemoryAccount::Hold hold, spec.account->hold(sizes.workers * sizes.worker_bytes));
-  std::vector<Buffer> buffers;
-  {
-    const ScopedMemoryTag tag(MemoryTag::kIo);
-    for (size_t i = 0; i < sizes.workers; ++i) {
-      LOBIT_TRY(Buffer buffer, Buffer::allocate(*spec.memory, sizes.worker_bytes));
-      buffers.push_back(std::move(buffer));
-    }
-  }
-  // Direct is the only method of Q4_1 and Q5_1.
-  const QuantizeMethod method =
-      quantizer(to.encoding, spec.method) == nullptr ? QuantizeMethod::kDirect : spec.method;
+  LOBIT_TRY(std::vector<Buffer> buffers, make_buffers(sizes, *spec.memory));
   const FileTensor tensor{.name = from.name,
                           .source = from.source,
                           .source_offset = from.offset,
@@ -106,22 +135,25 @@ Result<FileStreamFacts> stream_file(const FileValues& from, const FileTarget& to
                           .spec = {.from = from.encoding,
                                    .to = to.encoding,
                                    .saturate = spec.overflow == OverflowRule::kSaturate,
-                                   .method = method},
+                                   .method = spec.method},
                           .remedy = "OverflowRule::kSaturate stores the nearest value"};
-  const ChunkedItem item{from.name, from.elements, sizes.chunk_elements,
-                         bytes_before(from.encoding, from.elements)};
-  std::atomic<uint64_t> flushed = 0;
-  std::atomic<uint64_t> saturated = 0;
+  const ChunkedItem item{from.name, from.elements, sizes.chunk_elements, rows.from.layout.bytes};
+  RecodeCounts measured;
+  LOBIT_RETURN_IF_ERROR(planar.measure(buffers[0].bytes(), sizes.chunk_elements, measured));
+  std::atomic<uint64_t> flushed = measured.encode.flushed;
+  std::atomic<uint64_t> saturated = measured.saturated;
   const auto convert = [&](size_t worker, const Chunk& chunk) -> Status {
     RecodeCounts counts;
-    LOBIT_RETURN_IF_ERROR(convert_file_chunk(tensor, chunk, buffers[worker].bytes(), counts));
+    const std::span<std::byte> buffer = buffers[worker].bytes();
+    LOBIT_RETURN_IF_ERROR(rows.is_planar() ? planar.convert(chunk, buffer, counts)
+                                           : convert_file_chunk(tensor, chunk, buffer, counts));
     flushed += counts.encode.flushed;
     saturated += counts.saturated;
     return {};
   };
   LOBIT_RETURN_IF_ERROR(
       for_each_chunk({spec.workers.pool, sizes.workers}, {&item, 1}, spec.control, convert));
-  return FileStreamFacts{.target_bytes = bytes_before(to.encoding, from.elements),
+  return FileStreamFacts{.target_bytes = rows.to.layout.bytes,
                          .chunks = (from.elements + sizes.chunk_elements - 1) / sizes.chunk_elements,
                          .chunk_elements = sizes.chunk_elements,
                          .workers = sizes.workers,

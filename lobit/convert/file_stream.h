@@ -1,12 +1,17 @@
 // Streams of a tensor's values from one file into another, in bounded buffers: for tensors that do not fit
-// into memory. The bytes are those of a conversion in one piece. Plain values; ConversionEngine and
-// StreamingConverter carry them out.
+// into memory. The bytes are those of a conversion in one piece. ConversionEngine and StreamingConverter
+// carry them out.
+//
+// Planar formats lie in a file as in a tensor's memory: the codes of all rows and, behind them at
+// FormatLayout::scale_offset, the F32 scales. Where a row has one scale, a chunk is a row at least; one scale
+// for all values takes a pass of its own, and only the direct method can find it.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "lobit/dtype/encoding.h"
+#include "lobit/dtype/value_format.h"
 #include "lobit/io/file.h"
 
 namespace lobit {
@@ -18,6 +23,8 @@ struct FileValues {
   Encoding encoding = Encoding::kF32;
   uint64_t elements = 0;  // whole blocks of both encodings
   std::string name = {};  // in messages and progress
+  ScaleGroup scales = ScaleGroup::kBlock;
+  uint64_t columns = 0;  // of a row, which planar formats go by; 0: all elements are one row
 };
 
 // Where they go. The caller makes the file large enough and commits it.
@@ -25,6 +32,7 @@ struct FileTarget {
   OutputFile* file = nullptr;
   uint64_t offset = 0;
   Encoding encoding = Encoding::kF32;
+  ScaleGroup scales = ScaleGroup::kBlock;
 };
 
 struct FileStreamFacts {

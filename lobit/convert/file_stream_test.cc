@@ -68,6 +68,98 @@ TEST_F(FileStreamTest, GivesTheBytesOfAConversionInOnePiece) {
   }
 }
 
+// Codes and scales, whatever the chunks: rows that begin within a byte's codes, short last groups, one row.
+class PlanarFileStreamTest : public FileStreamTest {
+ protected:
+  // What an engine makes of a file with the tensor's bytes.
+  std::vector<std::byte> stream(ConversionEngine& engine, const Tensor& source, ValueFormat to,
+                                uint64_t chunk_size) {
+    const ValueFormat from = source.format();
+    const uint64_t columns = source.shape().row_elements();
+    static_cast<void>(write_file(folder_.path() / "planar", bytes_of(source)));
+    const File file = File::open(folder_.path() / "planar").value();
+    const uint64_t bytes = format_layout(to, source.shape().rows(), columns)->bytes;
+    OutputFile out = OutputFile::create(folder_.path() / "out", bytes).value();
+    const FileValues values{.source = &file,
+                            .encoding = from.encoding,
+                            .elements = source.elements(),
+                            .name = "w",
+                            .scales = from.scales,
+                            .columns = columns};
+    const auto facts = engine.streaming_convert(
+        values, {.file = &out, .encoding = to.encoding, .scales = to.scales}, chunk_size);
+    EXPECT_THAT(facts, is_ok());
+    EXPECT_EQ(facts ? facts->target_bytes : 0, bytes);
+    EXPECT_THAT(out.commit(), is_ok());
+    const std::string text = file_text(folder_.path() / "out");
+    const auto written = std::as_bytes(std::span(text));
+    return {written.begin(), written.end()};
+  }
+};
+
+constexpr ValueFormat kPlanarFormats[] = {
+    {Encoding::kQ8_0, ScaleGroup::kRow},     {Encoding::kQ4_0, ScaleGroup::kRow},
+    {Encoding::kQ4_0, ScaleGroup::k64},      {Encoding::kQ8_0, ScaleGroup::k32},
+    {Encoding::kTQ2_0, ScaleGroup::kTensor}, {Encoding::kQ1_0, ScaleGroup::kTensor},
+    {Encoding::kQ2_0, ScaleGroup::k128}};
+
+TEST_F(PlanarFileStreamTest, GivesTheBytesOfAConversionInOnePiece) {
+  for (const size_t threads : {size_t{1}, size_t{3}}) {
+    const auto engine = ConversionEngine::create(small_config(threads), *pool_).value();
+    for (const Shape& shape : {shape_of({57, 203}), shape_of({40, 256}), shape_of({1, 9001})}) {
+      const Tensor source = test_tensor(shape, DType::kF32, *pool_);
+      for (const ValueFormat format : kPlanarFormats) {
+        SCOPED_TRACE(to_string(format) + " " + shape.to_string());
+        const Tensor planar = engine->convert(source, format).value();
+        const auto plain = bytes_of(engine->convert(planar, DType::kF16).value());
+        const ValueFormat other{Encoding::kQ8_0, ScaleGroup::k64};
+        const auto again = bytes_of(engine->convert(planar, other).value());
+        for (const uint64_t chunk : {uint64_t{512}, uint64_t{1} << 20}) {
+          EXPECT_EQ(stream(*engine, source, format, chunk), bytes_of(planar));
+          EXPECT_EQ(stream(*engine, planar, {Encoding::kF16}, chunk), plain);
+          EXPECT_EQ(stream(*engine, planar, other, chunk), again);
+          EXPECT_EQ(stream(*engine, planar, format, chunk), bytes_of(planar));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(PlanarFileStreamTest, OneScaleForAllIsForTheDirectMethod) {
+  ConversionConfig config = small_config(1);
+  config.default_quality = ConversionQuality::kBalanced;
+  const auto engine = ConversionEngine::create(config, *pool_).value();
+  OutputFile out = OutputFile::create(folder_.path() / "out", kElements * 2).value();
+  FileTarget to{.file = &out, .encoding = Encoding::kQ8_0, .scales = ScaleGroup::kTensor};
+  const auto refused = engine->streaming_convert(from_, to);
+  ASSERT_THAT(refused, fails_with(ErrorCode::kUnsupported));
+  EXPECT_THAT(refused.error().message, ::testing::HasSubstr("all values of a scale in memory at once"));
+  from_.columns = 1024;
+  to.scales = ScaleGroup::kRow;
+  EXPECT_THAT(engine->streaming_convert(from_, to), is_ok());
+}
+
+TEST_F(PlanarFileStreamTest, AnInfIsNamedOrMadeFinite) {
+  std::vector<float> values = test_weights(1000);
+  values[777] = -std::numeric_limits<float>::infinity();
+  const Tensor source = Tensor::from_values(values, shape_of({10, 100}), DType::kF32, *pool_).value();
+  for (const ScaleGroup scales : {ScaleGroup::kRow, ScaleGroup::kTensor, ScaleGroup::k32}) {
+    const ValueFormat to{Encoding::kQ4_0, scales};
+    ConversionConfig config = small_config(1);
+    config.overflow = OverflowRule::kSaturate;
+    const auto saturating = ConversionEngine::create(config, *pool_).value();
+    EXPECT_EQ(stream(*saturating, source, to, 500), bytes_of(saturating->convert(source, to).value()));
+    const auto strict = ConversionEngine::create(small_config(1), *pool_).value();
+    const File file = File::open(folder_.path() / "planar").value();
+    OutputFile out = OutputFile::create(folder_.path() / "out", 8000).value();
+    const FileValues from{.source = &file, .elements = 1000, .name = "w", .columns = 100};
+    const auto refused =
+        strict->streaming_convert(from, {.file = &out, .encoding = to.encoding, .scales = scales});
+    ASSERT_THAT(refused, fails_with(ErrorCode::kDataLoss));
+    EXPECT_EQ(refused.error().detail.index, 777u);
+  }
+}
+
 TEST_F(FileStreamTest, StaysWithinTheLimitWithValuesThatAreLarger) {
   ConversionConfig config = small_config(2);
   config.max_memory_usage = 100'000;  // of a tensor of 1 MiB

@@ -13,7 +13,8 @@ namespace lobit {
 
 class LOBIT_API InPlaceConverter {
  public:
-  // One that refuses to lose anything: kDataLoss names the first value that would not come back as it was.
+  // One that refuses to lose anything: kDataLoss names the first value that would not come back equal to what
+  // it was. Formats with scales are no exception: with the scales that `quality` finds, the values may fit.
   InPlaceConverter() = default;
   // One that rounds.
   static InPlaceConverter lossy() { return InPlaceConverter(Rule::kLossy); }

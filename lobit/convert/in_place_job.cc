@@ -7,6 +7,7 @@
 #include "lobit/base/check.h"
 #include "lobit/base/checked.h"
 #include "lobit/convert/budget.h"
+#include "lobit/convert/planar_group.h"
 #include "lobit/convert/tensor_job.h"
 
 namespace lobit {
@@ -15,15 +16,6 @@ namespace {
 // Bits that a value's codes take within a row.
 double code_bits(ValueFormat format) {
   return format.is_planar() ? planar_bits(format.encoding) : traits(format.encoding).bits_per_weight();
-}
-
-// Where in the codes an element's own begin. Of a border it is exact.
-uint64_t code_offset(ValueFormat format, const FormatLayout& layout, uint64_t columns, uint64_t element) {
-  const uint64_t row = element / columns;
-  const uint64_t column = element % columns;
-  const uint64_t in_row = format.is_planar() ? (column * planar_bits(format.encoding) + 7) / 8
-                                             : bytes_before(format.encoding, column);
-  return row * layout.row_bytes + in_row;
 }
 
 // One conversion in place. The tensor's storage is its own and of one piece.
@@ -36,6 +28,8 @@ class InPlaceJob {
         columns_(std::max<uint64_t>(1, shape_.row_elements())),
         from_layout_(*format_layout(from_, shape_.rows(), shape_.row_elements())),
         to_layout_(*format_layout(to_, shape_.rows(), shape_.row_elements())),
+        from_rows_{from_, from_layout_, columns_},
+        to_rows_{to_, to_layout_, columns_},
         tensor_(tensor),
         storage_(storage),
         spec_(spec) {}
@@ -50,8 +44,13 @@ class InPlaceJob {
       LOBIT_TRY(scales, Buffer::allocate(*spec_.memory, buffer_bytes()));
     }
     const TensorRecoder recode = recoder(reinterpret_cast<float*>(scales.data()));
-    if (checks != InPlaceChecks::kNone) LOBIT_RETURN_IF_ERROR(check(recode, checks, workers, control));
+    if (checks != InPlaceChecks::kNone) {
+      LOBIT_RETURN_IF_ERROR(check(recode, &TensorRecoder::check, workers, control));
+    }
     LOBIT_RETURN_IF_ERROR(measure(recode, workers, control));
+    if (checks == InPlaceChecks::kExact) {
+      LOBIT_RETURN_IF_ERROR(check(recode, &TensorRecoder::check_exact, workers, control));
+    }
     LOBIT_RETURN_IF_ERROR(encode(recode, workers, control));
     if (to_.is_planar()) place_scales(scales);
     return {};
@@ -76,14 +75,12 @@ class InPlaceJob {
     return std::max<uint64_t>(1, elements / granule) * granule;
   }
 
-  Status check(const TensorRecoder& recode, InPlaceChecks checks, const ChunkWorkers& workers,
-               const RunControl& control) const {
+  Status check(const TensorRecoder& recode, Status (TensorRecoder::*look)(uint64_t, uint64_t) const,
+               const ChunkWorkers& workers, const RunControl& control) const {
     const ChunkedItem item{tensor_.name(), shape_.elements(), chunk_elements(recode.granule()), 0};
-    return for_each_chunk(
-        workers, {&item, 1}, {.stop = control.stop}, [&](size_t, const Chunk& chunk) -> Status {
-          LOBIT_RETURN_IF_ERROR(recode.check(chunk.first, chunk.count));
-          return checks == InPlaceChecks::kExact ? recode.check_exact(chunk.first, chunk.count) : Status{};
-        });
+    return for_each_chunk(workers, {&item, 1}, {.stop = control.stop}, [&](size_t, const Chunk& chunk) {
+      return (recode.*look)(chunk.first, chunk.count);
+    });
   }
 
   Status measure(const TensorRecoder& recode, const ChunkWorkers& workers, const RunControl& control) {
@@ -126,13 +123,13 @@ class InPlaceJob {
 
   // The first element behind `first` whose new bytes would reach the old ones of `first`.
   uint64_t independent_end(uint64_t first, uint64_t granule) const {
-    const uint64_t room = code_offset(from_, from_layout_, columns_, first);
+    const uint64_t room = from_rows_.code_offset(first);
     uint64_t low = first / granule;
     uint64_t high = shape_.elements() / granule;
-    if (code_offset(to_, to_layout_, columns_, shape_.elements()) <= room) return shape_.elements();
+    if (to_rows_.code_offset(shape_.elements()) <= room) return shape_.elements();
     while (low < high) {
       const uint64_t middle = low + (high - low + 1) / 2;
-      if (code_offset(to_, to_layout_, columns_, middle * granule) <= room) {
+      if (to_rows_.code_offset(middle * granule) <= room) {
         low = middle;
       } else {
         high = middle - 1;
@@ -174,6 +171,8 @@ class InPlaceJob {
   const uint64_t columns_;
   const FormatLayout from_layout_;
   const FormatLayout to_layout_;
+  const RowLayout from_rows_;
+  const RowLayout to_rows_;
   const Tensor& tensor_;
   std::byte* const storage_;
   const TensorJobSpec& spec_;

@@ -139,6 +139,34 @@ TEST(InPlaceConverter, TheStrictOneRefusesToRound) {
   EXPECT_EQ(reference_values(ones), std::vector<float>(128, 1.0f));
 }
 
+// Rows whose values are codes times a scale, in short groups and in ones that are measured piece by piece.
+TEST(InPlaceConverter, TheStrictOneKnowsWhichValuesPlanarFormatsHold) {
+  const auto pool = HybridMemoryPool::create().value();
+  for (const ScaleGroup scales : {ScaleGroup::kRow, ScaleGroup::kTensor, ScaleGroup::k64}) {
+    for (const Encoding encoding : {Encoding::kQ8_0, Encoding::kQ4_0, Encoding::kTQ2_0}) {
+      for (const int64_t columns : {70, 5002}) {
+        const ValueFormat format{encoding, scales};
+        SCOPED_TRACE(to_string(format) + " " + std::to_string(columns));
+        const Tensor weights = test_tensor(shape_of({3, columns}), DType::kF32, *pool);
+        Tensor tensor = test_tensor(shape_of({3, columns}), DType::kF32, *pool);
+        ASSERT_THAT(InPlaceConverter::lossy().convert_in_place(tensor, format), is_ok());
+        const std::vector<float> held = reference_values(tensor);
+        Tensor again = Tensor::from_values(held, tensor.shape(), DType::kF32, *pool).value();
+        ASSERT_THAT(InPlaceConverter().convert_in_place(again, format), is_ok());
+        EXPECT_EQ(reference_values(again), held);
+
+        std::vector<float> off = held;
+        const auto last = static_cast<size_t>(columns) * 3 - 1;
+        off[last] += 0.37f * (off[last] - off[last - 1]) + 1e-3f;
+        Tensor refused = Tensor::from_values(off, tensor.shape(), DType::kF32, *pool).value();
+        const auto before = bytes_of(refused);
+        ASSERT_THAT(InPlaceConverter().convert_in_place(refused, format), fails_with(ErrorCode::kDataLoss));
+        EXPECT_EQ(bytes_of(refused), before);
+      }
+    }
+  }
+}
+
 TEST(InPlaceConverter, TheFastOneDoesNotLookFirst) {
   const auto pool = HybridMemoryPool::create().value();
   const auto with_inf = [&] {

@@ -6,7 +6,7 @@
 
 #include "lobit/convert/pattern.h"
 #include "lobit/format/tensor_role.h"
-#include "lobit/quant/quantizer.h"
+#include "lobit/quant/quantize_method.h"
 
 namespace lobit {
 namespace {
@@ -44,15 +44,6 @@ Status check_writable(Encoding encoding, std::string_view where) {
               {.to = std::string(encoding_name(encoding))});
 }
 
-Status check_method(Encoding encoding, QuantizeMethod method, std::string_view where) {
-  if (encoding == Encoding::kF32 || quantizer(encoding, method) != nullptr) return {};
-  return fail(ErrorCode::kUnsupported,
-              fmt::format("{}: there is no {} method for {}, which has a minimum beside its scale; expected "
-                          "direct, or another encoding",
-                          where, quantize_method_name(method), encoding_name(encoding)),
-              {.to = std::string(encoding_name(encoding))});
-}
-
 // A tensor with its place in the model cannot become `encoding`: says why.
 Status check_convertible(const TensorEntry& tensor, Encoding encoding) {
   if (tensor.encoding == encoding || traits(tensor.encoding).can_decode) return {};
@@ -78,7 +69,6 @@ class Chooser {
     }
     if (policy.to) {
       LOBIT_RETURN_IF_ERROR(check_writable(*policy.to, "encoding"));
-      LOBIT_RETURN_IF_ERROR(check_method(*policy.to, policy.method, "encoding"));
     }
     for (const EncodingRule& rule : policy.rules) {
       LOBIT_TRY(Pattern pattern, Pattern::compile(rule.pattern));
@@ -160,7 +150,6 @@ class Chooser {
         fmt::format("rule '{}={}'", policy_.rules[rule].pattern, encoding_name(encoding));
     if (tensor.encoding != encoding) {
       LOBIT_RETURN_IF_ERROR(check_writable(encoding, where));
-      LOBIT_RETURN_IF_ERROR(check_method(encoding, policy_.rules[rule].method, where));
     }
     LOBIT_RETURN_IF_ERROR(check_convertible(tensor, encoding));
     if (!divides(encoding, tensor)) {

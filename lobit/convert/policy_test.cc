@@ -124,19 +124,6 @@ TEST(ChooseEncodings, MethodsGoWhereThereIsAScaleToFind) {
                                   kScaled, kDirect}));
 }
 
-TEST(ChooseEncodings, EncodingsWithAMinimumAreDirect) {
-  using enum Encoding;
-  using enum QuantizeMethod;
-  for (const Encoding affine : {kQ4_1, kQ5_1}) {
-    EXPECT_THAT(choose_encodings(llama(), {.to = affine}), is_ok());
-    const auto refused = choose_encodings(llama(), {.to = affine, .method = kExact});
-    ASSERT_THAT(refused, fails_with(ErrorCode::kUnsupported));
-    EXPECT_NE(refused.error().message.find("exact"), std::string::npos);
-    EXPECT_THAT(choose_encodings(llama(), {.rules = {{"attn_q", affine, kScaled}}}),
-                fails_with(ErrorCode::kUnsupported));
-  }
-}
-
 TEST(EncodingRule, TakesTheMethodOfItsName) {
   EXPECT_EQ(EncodingRule::parse("a=i4")->method, QuantizeMethod::kScaled);
   EXPECT_EQ(EncodingRule::parse("a=q4_0")->method, QuantizeMethod::kDirect);

@@ -1,6 +1,7 @@
 #include "lobit/convert/tensor_recoder.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -10,10 +11,10 @@
 
 #include "lobit/base/check.h"
 #include "lobit/convert/budget.h"
+#include "lobit/convert/planar_group.h"
 #include "lobit/convert/value_errors.h"
 #include "lobit/kernels/planar.h"
 #include "lobit/memory/buffer.h"
-#include "lobit/quant/planar_scale.h"
 #include "lobit/quant/quantizer.h"
 
 namespace lobit {
@@ -27,40 +28,6 @@ struct alignas(64) Tile {
   std::span<std::byte> bytes() { return std::as_writable_bytes(std::span(values)); }
 };
 
-// Where runs may begin: `border` counts from the start of a row.
-uint64_t run_granule(uint64_t border, uint64_t columns, uint64_t rows) {
-  return columns % border == 0 || rows <= 1 ? border : columns;
-}
-
-bool is_finite(Encoding to, const PlanarExtent& extent) {
-  return std::isfinite(direct_planar_scale(to, extent));
-}
-
-// Makes values finite as saturate() does in blocks: NaN becomes 0, Inf the largest finite magnitude.
-void make_finite(float* values, uint64_t count, float largest) {
-  for (uint64_t i = 0; i < count; ++i) {
-    if (std::isnan(values[i])) values[i] = 0;
-    if (std::isinf(values[i])) values[i] = std::copysign(largest, values[i]);
-  }
-}
-
-float largest_finite(const float* values, uint64_t count, float largest = 0) {
-  for (uint64_t i = 0; i < count; ++i) {
-    if (std::isfinite(values[i])) largest = std::max(largest, std::fabs(values[i]));
-  }
-  return largest;
-}
-
-// What saturate() takes when a group has no finite value but zeros.
-float or_default(float largest) {
-  return largest > 0 ? largest : 65504.0f;
-}
-
-// Groups whose values are not 0 but too small for the reciprocal of their scale.
-bool is_flushed(Encoding to, const PlanarExtent& extent, float scale) {
-  return to != Encoding::kQ1_0 && (extent.peak << 1) != 0 && !std::isfinite(1 / scale);
-}
-
 }  // namespace
 
 TensorRecoder::TensorRecoder(const Tensor& source, ValueFormat to, const FormatLayout& layout,
@@ -72,9 +39,6 @@ TensorRecoder::TensorRecoder(const Tensor& source, ValueFormat to, const FormatL
       options_(options),
       columns_(std::max<uint64_t>(1, source.shape().row_elements())),
       elements_(source.elements()) {
-  if (!to_.is_planar() && quantizer(to_.encoding, options_.method) == nullptr) {
-    options_.method = QuantizeMethod::kDirect;  // the only one of Q4_1 and Q5_1
-  }
   const uint64_t rows = elements_ / columns_;
   uint64_t border = border_elements(to_);
   if (to_.is_planar()) {
@@ -183,7 +147,8 @@ Status TensorRecoder::run_rows(uint64_t first, uint64_t count, RecodeCounts& cou
       const uint64_t row = (at + done) / columns_;
       const uint64_t from = (at + done) % columns_;
       const uint64_t piece = std::min(n - done, columns_ - from);
-      LOBIT_RETURN_IF_ERROR(encode_row(row, from, tile.values + done, piece, counts));
+      std::byte* const codes = codes_ + row * layout_.row_bytes + from * planar_bits(to_.encoding) / 8;
+      LOBIT_RETURN_IF_ERROR(encode_row(row, from, tile.values + done, piece, codes, counts));
       done += piece;
     }
   }
@@ -192,11 +157,11 @@ Status TensorRecoder::run_rows(uint64_t first, uint64_t count, RecodeCounts& cou
 
 // Values [column, column + count) of a row, in the tile, which may be changed.
 Status TensorRecoder::encode_row(uint64_t row, uint64_t column, float* values, uint64_t count,
-                                 RecodeCounts& counts) const {
+                                 std::byte* codes, RecodeCounts& counts) const {
   const uint32_t bits = planar_bits(to_.encoding);
-  std::byte* const codes = codes_ + row * layout_.row_bytes + column * bits / 8;
-  if (to_.scales == ScaleGroup::kTensor || measured_groups_ > 0) {
-    const float scale = scales_[to_.scales == ScaleGroup::kTensor ? 0 : row];
+  float* const scales = scales_at(row, column);
+  if (has_one_scale()) {
+    const float scale = *scales;
     if (measured_groups_ > 0 && options_.overflow == OverflowRule::kSaturate) {
       // Beyond every code; measure() has seen to the scale.
       make_finite(values, count, std::min(std::fabs(scale) * 256, std::numeric_limits<float>::max()));
@@ -204,11 +169,9 @@ Status TensorRecoder::encode_row(uint64_t row, uint64_t column, float* values, u
     kernels::encode_planar(to_.encoding, values, codes, count, scale);
     return {};
   }
-  float* const scales = scales_ + row * layout_.row_scales + column / group_;
   if (options_.method == QuantizeMethod::kDirect) {
-    const size_t group = (group_ + 7) / 8 * 8;  // of a single short group: whole bytes
     const EncodeCounts encoded =
-        kernels::encode_planar_groups(to_.encoding, values, codes, scales, count, group);
+        kernels::encode_planar_groups(to_.encoding, values, codes, scales, count, whole_bytes_group());
     if (encoded.unrepresentable == 0) {
       counts.encode += encoded;
       return {};
@@ -226,18 +189,11 @@ Status TensorRecoder::encode_row(uint64_t row, uint64_t column, float* values, u
 // Of a group that is in memory whole and may be changed; `first` is the element it begins with.
 Status TensorRecoder::find_scale(uint64_t first, float* values, uint64_t count, float& scale,
                                  RecodeCounts& counts) const {
-  PlanarExtent extent;
-  kernels::measure_planar(to_.encoding, values, count, extent);
-  if (!is_finite(to_.encoding, extent)) {
-    if (options_.overflow == OverflowRule::kRefuse) return refuse(first, values, count);
-    make_finite(values, count, or_default(largest_finite(values, count)));
-    ++counts.saturated;
-    extent = {};
-    kernels::measure_planar(to_.encoding, values, count, extent);
-  }
-  scale =
-      planar_scale(to_.encoding, options_.method, {values, count}, direct_planar_scale(to_.encoding, extent));
-  counts.encode.flushed += is_flushed(to_.encoding, extent, scale) ? 1 : 0;
+  const PlanarScaleSpec spec{
+      .encoding = to_.encoding, .method = options_.method, .overflow = options_.overflow};
+  const auto found = find_planar_scale(spec, values, count, counts);
+  if (!found) return refuse(first, values, count);
+  scale = *found;
   return {};
 }
 
@@ -320,22 +276,61 @@ Status TensorRecoder::check(uint64_t first, uint64_t count) const {
   return {};
 }
 
+float* TensorRecoder::scales_at(uint64_t row, uint64_t column) const {
+  if (to_.scales == ScaleGroup::kTensor) return scales_;
+  return measured_groups_ > 0 ? scales_ + row : scales_ + row * layout_.row_scales + column / group_;
+}
+
 Status TensorRecoder::check_exact(uint64_t first, uint64_t count) const {
+  return to_.is_planar() ? check_exact_rows(first, count) : check_exact_blocks(first, count);
+}
+
+Status TensorRecoder::lost(uint64_t index, float value) const {
+  return fail(
+      ErrorCode::kDataLoss,
+      fmt::format("tensor '{}': element {}: {} cannot hold {} of {} exactly (a lossy converter rounds)",
+                  name(), index, to_string(to_), value, to_string(from_)),
+      {.index = index, .from = to_string(from_), .to = to_string(to_)});
+}
+
+Status TensorRecoder::check_exact_rows(uint64_t first, uint64_t count) const {
+  Tile tile;
+  Tile changed;
+  std::array<std::byte, kTile> codes;  // at most one byte for each value
+  RecodeCounts counts;
+  for (uint64_t at = first, n = 0; at < first + count; at += n) {
+    // One piece of one row.
+    n = std::min(tile_elements(at, first + count), columns_ - at % columns_);
+    if (to_.scales == ScaleGroup::kTensor && measured_groups_ == 0) {
+      decode(first, count, changed.values);
+      LOBIT_RETURN_IF_ERROR(find_scale(first, changed.values, count, *scales_, counts));
+    }
+    const uint64_t row = at / columns_;
+    const uint64_t column = at % columns_;
+    decode(at, n, tile.values);
+    std::copy_n(tile.values, n, changed.values);
+    LOBIT_RETURN_IF_ERROR(encode_row(row, column, changed.values, n, codes.data(), counts));
+    const float* const scales = scales_at(row, column);
+    if (has_one_scale()) {
+      kernels::decode_planar(to_.encoding, codes.data(), changed.values, n, *scales);
+    } else {
+      kernels::decode_planar_groups(to_.encoding, codes.data(), scales, changed.values, n,
+                                    whole_bytes_group());
+    }
+    const auto [kept, stored] = std::mismatch(tile.values, tile.values + n, changed.values);
+    if (kept != tile.values + n) return lost(at + static_cast<uint64_t>(kept - tile.values), *kept);
+  }
+  return {};
+}
+
+Status TensorRecoder::check_exact_blocks(uint64_t first, uint64_t count) const {
   Tile tile;
   Tile encoded;
   Tile decoded;
-  const auto lost = [&](uint64_t index, float value) {
-    return fail(
-        ErrorCode::kDataLoss,
-        fmt::format("tensor '{}': element {}: {} cannot hold {} of {} exactly (a lossy converter rounds)",
-                    name(), index, to_string(to_), value, to_string(from_)),
-        {.index = index, .from = to_string(from_), .to = to_string(to_)});
-  };
   const RecodeSpec spec{.from = Encoding::kF32, .to = to_.encoding, .method = options_.method};
   for (uint64_t at = first, n = 0; at < first + count; at += n) {
     n = tile_elements(at, first + count);
     decode(at, n, tile.values);
-    if (to_.is_planar()) return lost(at, tile.values[0]);
     Tile spare;
     Recoder(spare.bytes()).run(spec, tile.bytes().data(), encoded.bytes().data(), n);
     kernels::decoder(to_.encoding)(encoded.values, decoded.values, n);

@@ -58,8 +58,9 @@ class TensorRecoder {
   // What run() would say, without a target: nothing is written.
   Status check(uint64_t first, uint64_t count) const;
 
-  // kDataLoss, naming the first value that would not come back as it is, if there is one. Planar targets are
-  // taken for ones that lose something.
+  // kDataLoss, naming the first value that would not come back as it is, if there is one: whatever the
+  // format, values are encoded as run() would do it, decoded and compared. Of planar targets the scales are
+  // written, and those of long groups have been by measure().
   Status check_exact(uint64_t first, uint64_t count) const;
 
   // The most scratch that one measure() asks of the memory resource.
@@ -69,10 +70,19 @@ class TensorRecoder {
   Status run_direct(uint64_t first, uint64_t count, RecodeCounts& counts) const;
   Status run_blocks(uint64_t first, uint64_t count, RecodeCounts& counts) const;
   Status run_rows(uint64_t first, uint64_t count, RecodeCounts& counts) const;
-  Status encode_row(uint64_t row, uint64_t column, float* values, uint64_t count, RecodeCounts& counts) const;
+  Status encode_row(uint64_t row, uint64_t column, float* values, uint64_t count, std::byte* codes,
+                    RecodeCounts& counts) const;
+  Status check_exact_rows(uint64_t first, uint64_t count) const;
+  Status check_exact_blocks(uint64_t first, uint64_t count) const;
+  Status lost(uint64_t index, float value) const;
   Status find_scale(uint64_t first, float* values, uint64_t count, float& scale, RecodeCounts& counts) const;
   Status measure_directly(uint64_t first, uint64_t count, float& scale, RecodeCounts& counts) const;
   Status measure_whole(uint64_t first, uint64_t count, float& scale, RecodeCounts& counts) const;
+  // Where a piece of a row has its planar scales: one for all of it, or one for each group.
+  float* scales_at(uint64_t row, uint64_t column) const;
+  bool has_one_scale() const { return to_.scales == ScaleGroup::kTensor || measured_groups_ > 0; }
+  // Of a single group that is short, so that its codes end with a byte.
+  uint64_t whole_bytes_group() const { return (group_ + 7) / 8 * 8; }
   uint64_t tile_elements(uint64_t at, uint64_t end) const;
   Status check_source(uint64_t first, uint64_t count) const;
   Status refuse(uint64_t first, const float* values, uint64_t count) const;

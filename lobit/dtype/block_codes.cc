@@ -24,6 +24,17 @@ unsigned two_bits(const int8_t* codes, size_t index, size_t place) {
   return static_cast<unsigned>(codes[index] + 1) << (2 * place);
 }
 
+// Q5_0 and Q5_1: codes of 5 bits as nibbles and a little-endian word of fifth bits.
+template <typename Block>
+void pack_five_bits(const AffineCodes& codes, Block& block) {
+  for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(codes[j], codes[j + 16]);
+  for (size_t byte = 0; byte < 4; ++byte) {
+    unsigned bits = 0;
+    for (size_t i = 0; i < 8; ++i) bits |= (codes[8 * byte + i] >> 4 & 1u) << i;
+    block.qh[byte] = static_cast<uint8_t>(bits);
+  }
+}
+
 }  // namespace
 
 void pack(const Codes<32>& codes, BlockQ8_0& block) {
@@ -35,9 +46,17 @@ void pack(const Codes<32>& codes, BlockQ4_0& block) {
 }
 
 void pack(const Codes<32>& codes, BlockQ5_0& block) {
-  std::array<uint8_t, 32> stored;
+  AffineCodes stored;
   std::ranges::transform(codes, stored.begin(), [](int8_t c) { return static_cast<uint8_t>(c + 16); });
   pack_five_bits(stored, block);
+}
+
+void pack(const AffineCodes& codes, BlockQ4_1& block) {
+  for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(codes[j], codes[j + 16]);
+}
+
+void pack(const AffineCodes& codes, BlockQ5_1& block) {
+  pack_five_bits(codes, block);
 }
 
 void pack(const Codes<64>& codes, BlockQ2_0& block) {
@@ -72,6 +91,17 @@ void store(uint16_t scale, const int8_t* codes, void* out) {
   std::copy_n(codes, N, group.begin());
   Block block;
   block.d = scale;
+  reference::pack(group, block);
+  std::memcpy(out, &block, sizeof block);
+}
+
+template <typename Block>
+void store_affine(uint16_t scale, uint16_t minimum, const uint8_t* codes, void* out) {
+  reference::AffineCodes group;
+  std::copy_n(codes, group.size(), group.begin());
+  Block block;
+  block.d = scale;
+  block.m = minimum;
   reference::pack(group, block);
   std::memcpy(out, &block, sizeof block);
 }
@@ -113,6 +143,18 @@ void store_block(Encoding to, uint16_t scale, const int8_t* codes, void* block) 
     default:
       LOBIT_CHECK(false && "expected an encoding with a code_range()");
   }
+}
+
+std::optional<int> affine_top_code(Encoding encoding) {
+  if (encoding == Encoding::kQ4_1) return 15;
+  if (encoding == Encoding::kQ5_1) return 31;
+  return std::nullopt;
+}
+
+void store_affine_block(Encoding to, uint16_t scale, uint16_t minimum, const uint8_t* codes, void* block) {
+  LOBIT_CHECK(affine_top_code(to).has_value());
+  if (to == Encoding::kQ4_1) return store_affine<BlockQ4_1>(scale, minimum, codes, block);
+  store_affine<BlockQ5_1>(scale, minimum, codes, block);
 }
 
 }  // namespace lobit

@@ -1,4 +1,4 @@
-// Blocks put together from a scale and integer codes, for whatever chooses those by another rule than the
+// Blocks put together from scales and integer codes, for whatever chooses those by another rule than the
 // direct one of reference.h. Pure functions, safe from any thread.
 #pragma once
 
@@ -26,5 +26,14 @@ LOBIT_API std::optional<CodeRange> code_range(Encoding encoding);
 // One block of `to`, which has a code_range() that all `codes` (one for each value) lie in. `scale` is an
 // F16; `block` may lie at any address.
 LOBIT_API void store_block(Encoding to, uint16_t scale, const int8_t* codes, void* block);
+
+// The highest code of an encoding whose values are scale * code + minimum, with codes from 0: 15 in Q4_1, 31
+// in Q5_1. Nothing for every other encoding.
+LOBIT_API std::optional<int> affine_top_code(Encoding encoding);
+
+// One block of `to`, which has an affine_top_code() that no code (one for each value) is above. `scale` and
+// `minimum` are F16; `block` may lie at any address.
+LOBIT_API void store_affine_block(Encoding to, uint16_t scale, uint16_t minimum, const uint8_t* codes,
+                                  void* block);
 
 }  // namespace lobit

@@ -46,10 +46,10 @@ namespace reference {
 // F16 and BF16; a finite value that F16 or BF16 cannot hold is written as Inf and counted.
 LOBIT_API EncodeCounts encode(Encoding to, const float* values, void* blocks, size_t count);
 
-// As encode(), for an encoding with a code_range() (block_codes.h), except for the scale: of a few scales
-// around those that fit the group's extent, the one that least squares then improves most, refined once;
-// codes are nearest to the scale as F16 holds it. A group keeps the block of encode() unless the new one's
-// squared error is smaller, and so does every group that is counted.
+// As encode(), for an encoding with a code_range() or an affine_top_code() (block_codes.h), except for the
+// scale, and for the minimum where there is one: of a few that nearly fit the group's extent, what least
+// squares then improves most, refined once; codes are nearest to what F16 holds. A group keeps the block of
+// encode() unless the new one's squared error is smaller, and so does every group that is counted.
 LOBIT_API EncodeCounts encode_scaled(Encoding to, const float* values, void* blocks, size_t count);
 
 // `from` -> F32, for every encoding that can_decode. Invalid codes (3 in TQ2_0) decode to what the formula

@@ -93,28 +93,18 @@ Block encode_signed(const Values<32>& x, EncodeCounts& counts) {
   return make_block<Block>(f32_to_f16(d), codes);
 }
 
-BlockQ4_1 encode_q4_1(const Values<32>& x, EncodeCounts& counts) {
+// Q4_1 and Q5_1: codes count from the smallest value to kTop at the largest.
+template <typename Block, int kTop>
+Block encode_affine(const Values<32>& x, EncodeCounts& counts) {
   const Range r = range(x);
-  const float d = r.spread() / 15.0f;
+  const float d = r.spread() / static_cast<float>(kTop);
   const float inverse = inverse_scale(d, r.spread(), counts);
-  const auto code = [&](float v) { return truncated((v - r.min) * inverse + 0.5f, 15); };
-  BlockQ4_1 block;
+  AffineCodes codes;
+  for (size_t j = 0; j < 32; ++j) codes[j] = truncated((x[j] - r.min) * inverse + 0.5f, kTop);
+  Block block;
   block.d = f32_to_f16(d);
   block.m = f32_to_f16(r.min);
-  for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(code(x[j]), code(x[j + 16]));
-  return block;
-}
-
-BlockQ5_1 encode_q5_1(const Values<32>& x, EncodeCounts& counts) {
-  const Range r = range(x);
-  const float d = r.spread() / 31.0f;
-  const float inverse = inverse_scale(d, r.spread(), counts);
-  std::array<uint8_t, 32> codes;
-  for (size_t j = 0; j < 32; ++j) codes[j] = truncated((x[j] - r.min) * inverse + 0.5f, 31);
-  BlockQ5_1 block;
-  block.d = f32_to_f16(d);
-  block.m = f32_to_f16(r.min);
-  pack_five_bits(codes, block);
+  pack(codes, block);
   return block;
 }
 
@@ -211,11 +201,11 @@ EncodeCounts encode(Encoding to, const float* values, void* blocks, size_t count
     case Encoding::kQ4_0:
       return encode_blocks(encode_signed<BlockQ4_0, 8>, values, blocks, count);
     case Encoding::kQ4_1:
-      return encode_blocks(encode_q4_1, values, blocks, count);
+      return encode_blocks(encode_affine<BlockQ4_1, 15>, values, blocks, count);
     case Encoding::kQ5_0:
       return encode_blocks(encode_signed<BlockQ5_0, 16>, values, blocks, count);
     case Encoding::kQ5_1:
-      return encode_blocks(encode_q5_1, values, blocks, count);
+      return encode_blocks(encode_affine<BlockQ5_1, 31>, values, blocks, count);
     case Encoding::kQ2_0:
       return encode_blocks(encode_ternary<BlockQ2_0, 64>, values, blocks, count);
     case Encoding::kQ1_0:

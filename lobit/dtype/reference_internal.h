@@ -8,6 +8,7 @@
 
 #include "lobit/dtype/block.h"
 #include "lobit/dtype/encoding.h"
+#include "lobit/dtype/reference.h"
 
 namespace lobit::reference {
 
@@ -43,19 +44,16 @@ void pack(const Codes<64>& codes, BlockQ2_0& block);
 void pack(const Codes<256>& codes, BlockTQ2_0& block);
 void pack(const Codes<256>& codes, BlockTQ1_0& block);
 
+// The codes of an encoding with a minimum, from 0 up.
+using AffineCodes = std::array<uint8_t, 32>;
+void pack(const AffineCodes& codes, BlockQ4_1& block);
+void pack(const AffineCodes& codes, BlockQ5_1& block);
+
+// encode_scaled() for Q4_1 and Q5_1.
+EncodeCounts encode_scaled_affine(Encoding to, const float* values, void* blocks, size_t count);
+
 inline uint8_t nibbles(int low, int high) {
   return static_cast<uint8_t>((low & 0x0F) | (high & 0x0F) << 4);
-}
-
-// Q5_0 and Q5_1: codes of 5 bits as nibbles and a little-endian word of fifth bits.
-template <typename Block>
-void pack_five_bits(const std::array<uint8_t, 32>& codes, Block& block) {
-  for (size_t j = 0; j < 16; ++j) block.qs[j] = nibbles(codes[j], codes[j + 16]);
-  for (size_t byte = 0; byte < 4; ++byte) {
-    unsigned bits = 0;
-    for (size_t i = 0; i < 8; ++i) bits |= (codes[8 * byte + i] >> 4 & 1u) << i;
-    block.qh[byte] = static_cast<uint8_t>(bits);
-  }
 }
 
 // decode() for Q2_K to Q8_K.

@@ -162,8 +162,11 @@ EncodeCounts encode_scaled(Encoding to, const float* values, void* blocks, size_
       return encode_groups<Encoding::kTQ2_0, BlockTQ2_0, 256>(values, blocks, count);
     case Encoding::kTQ1_0:
       return encode_groups<Encoding::kTQ1_0, BlockTQ1_0, 256>(values, blocks, count);
+    case Encoding::kQ4_1:
+    case Encoding::kQ5_1:
+      return encode_scaled_affine(to, values, blocks, count);
     default:
-      LOBIT_CHECK(false && "expected an encoding with a code_range()");
+      LOBIT_CHECK(false && "expected an encoding with a code_range() or an affine_top_code()");
       return {};
   }
 }

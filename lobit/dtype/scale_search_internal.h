@@ -1,5 +1,6 @@
 // Where the method "scaled" looks for the scale of a group: what the scalar reference and the SIMD kernels
-// share. reference_scaled.cc shows the algorithm. Not installed.
+// share. reference_scaled.cc shows the algorithm, reference_scaled_affine.cc that of Q4_1 and Q5_1. Not
+// installed.
 #pragma once
 
 #include <array>
@@ -66,6 +67,43 @@ inline constexpr ScaleSearch<4> kScaleSearch<Encoding::kTQ2_0>{
     -1, 1, 1, SearchUnit::kRms, {0.4f, 0.6f, 0.8f, 1.0f}};
 template <>
 inline constexpr ScaleSearch<4> kScaleSearch<Encoding::kTQ1_0> = kScaleSearch<Encoding::kTQ2_0>;
+
+// The codes, before rounding, that a tried grid gives to the smallest and the largest value of a group: where
+// those lie a little beyond the codes, the two are cut, and all others have finer steps.
+struct RangeTry {
+  float low;
+  float high;
+};
+
+// Encodings with a minimum beside the scale: codes from 0 to `top`.
+struct RangeSearch {
+  float top;
+  std::array<RangeTry, 8> tries;
+};
+
+// Chosen one after the other, each as the one that lowers the error of normal and heavy-tailed weights most.
+template <Encoding kTo>
+inline constexpr int kRangeSearch = 0;  // no search
+template <>
+inline constexpr RangeSearch kRangeSearch<Encoding::kQ4_1>{15,
+                                                           {{{-0.25f, 15.25f},
+                                                             {-0.5f, 14.75f},
+                                                             {0.25f, 15.25f},
+                                                             {0.0f, 14.0f},
+                                                             {-0.25f, 15.0f},
+                                                             {0.0f, 15.5f},
+                                                             {0.0f, 14.25f},
+                                                             {0.75f, 14.25f}}}};
+template <>
+inline constexpr RangeSearch kRangeSearch<Encoding::kQ5_1>{31,
+                                                           {{{-0.25f, 30.25f},
+                                                             {0.0f, 31.0f},
+                                                             {0.25f, 31.25f},
+                                                             {-0.25f, 30.75f},
+                                                             {1.0f, 30.0f},
+                                                             {0.25f, 30.0f},
+                                                             {1.0f, 29.0f},
+                                                             {0.0f, 29.75f}}}};
 
 // A found scale replaces the direct one when its error, summed in F32, is below this part of the direct
 // one's. The sums of 256 squares are off by less than 2^-16 of themselves, so the true error never grows.

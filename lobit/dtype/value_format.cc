@@ -79,6 +79,16 @@ std::string to_string(ValueFormat format) {
   return text + " per " + std::to_string(group_elements(format.scales, 0, 0));
 }
 
+std::optional<ValueFormat> parse_value_format(std::string_view text) {
+  for (const EncodingTraits& t : all_encodings()) {
+    for (size_t scales = 0; scales < kGroupElements.size(); ++scales) {
+      const ValueFormat format{t.encoding, static_cast<ScaleGroup>(scales)};
+      if (is_valid(format) && to_string(format) == text) return format;
+    }
+  }
+  return std::nullopt;
+}
+
 uint32_t planar_bits(Encoding encoding) {
   switch (encoding) {
     case kQ8_0:

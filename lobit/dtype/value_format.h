@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "lobit/base/export.h"
 #include "lobit/dtype/encoding.h"
@@ -50,6 +51,8 @@ struct ValueFormat {
 
 // "q8_0", "f16", "i8 per row", "i4 per 64", "bitnet158 per tensor"; "no format" for numbers that are none.
 LOBIT_API std::string to_string(ValueFormat format);
+// The format of which to_string() says just this; nothing for other text.
+LOBIT_API std::optional<ValueFormat> parse_value_format(std::string_view text);
 
 // Bits of a planar code; 0 for encodings that have no planar form.
 LOBIT_API uint32_t planar_bits(Encoding encoding);

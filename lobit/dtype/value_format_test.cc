@@ -123,6 +123,22 @@ TEST(FormatLayout, RefusesWhatDoesNotFit) {
   EXPECT_EQ(format_layout({kQ1_0, ScaleGroup::k32}, UINT64_MAX, 1), std::nullopt);
 }
 
+TEST(ValueFormat, IsReadFromItsOwnTextAlone) {
+  size_t formats = 0;
+  for (const EncodingTraits& t : all_encodings()) {
+    for (int scales = 0; scales < 8; ++scales) {
+      const ValueFormat format{t.encoding, static_cast<ScaleGroup>(scales)};
+      if (!is_valid(format)) continue;
+      ++formats;
+      EXPECT_EQ(parse_value_format(to_string(format)), format) << to_string(format);
+    }
+  }
+  EXPECT_EQ(formats, static_cast<size_t>(kEncodingCount) + 5 * 6);
+  for (const char* text : {"", "no format", "i8", "Q8_0", "q8_0 ", "i8 per", "i8 per 16", "tq1_0 per row"}) {
+    EXPECT_EQ(parse_value_format(text), std::nullopt) << text;
+  }
+}
+
 TEST(ValueFormat, SaysWhereRowsMayBeCut) {
   EXPECT_EQ(border_elements({kF32}), 1u);
   EXPECT_EQ(border_elements({kQ8_0}), 32u);

@@ -38,6 +38,7 @@ class LOBIT_API File final : public ByteSource {
   bool same_file(const std::filesystem::path& path) const;
 
  private:
+  friend class MappedFile;
   friend class OutputFile;
   File(int fd, std::string name, uint64_t size);
   int fd_ = -1;

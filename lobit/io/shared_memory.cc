@@ -141,6 +141,23 @@ Result<SharedMemory> SharedMemory::create(uint64_t bytes, SharedAccess others) {
 }
 
 Result<SharedMemory> SharedMemory::open(std::string_view name, uint64_t bytes, SharedAccess access) {
+  return join(name, bytes, access);
+}
+
+Result<SharedMemory> SharedMemory::open(std::string_view name, SharedAccess access) {
+  return join(name, std::nullopt, access);
+}
+
+Result<SharedMemory> SharedMemory::adopt(int descriptor, uint64_t bytes, SharedAccess access) {
+  return join(descriptor, bytes, access);
+}
+
+Result<SharedMemory> SharedMemory::adopt(int descriptor, SharedAccess access) {
+  return join(descriptor, std::nullopt, access);
+}
+
+Result<SharedMemory> SharedMemory::join(std::string_view name, std::optional<uint64_t> bytes,
+                                        SharedAccess access) {
   const std::optional<Name> parts = parse_name(name);
   if (!parts) {
     return fail(
@@ -157,10 +174,10 @@ Result<SharedMemory> SharedMemory::open(std::string_view name, uint64_t bytes, S
   if (found.number() < 0 || token_of(found.number()) != parts->token) {
     return fail(ErrorCode::kNotFound, fmt::format("{}: its holder has closed the segment", name));
   }
-  return adopt(found.number(), bytes, access);
+  return join(found.number(), bytes, access);
 }
 
-Result<SharedMemory> SharedMemory::adopt(int descriptor, uint64_t bytes, SharedAccess access) {
+Result<SharedMemory> SharedMemory::join(int descriptor, std::optional<uint64_t> bytes, SharedAccess access) {
   std::optional<std::string> token = token_of(descriptor);
   const int seals = token ? ::fcntl(descriptor, F_GET_SEALS) : -1;
   if (seals < 0 || (seals & kSizeSeals) != kSizeSeals) {
@@ -181,14 +198,15 @@ Result<SharedMemory> SharedMemory::adopt(int descriptor, uint64_t bytes, SharedA
   return segment;
 }
 
-Status SharedMemory::map(uint64_t bytes, SharedAccess access) {
+Status SharedMemory::map(std::optional<uint64_t> bytes, SharedAccess access) {
   struct stat info{};
   if (::fstat(descriptor_, &info) != 0) return system_error("cannot read the size", kWhere, errno);
   const auto size = static_cast<uint64_t>(info.st_size);
-  if (size != bytes || size == 0) {
+  if (size == 0 || size != bytes.value_or(size)) {
+    const uint64_t required = bytes.value_or(1);
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: expected a segment of {} bytes, found one of {}", name(), bytes, size),
-                {.required = bytes, .available = size});
+                fmt::format("{}: expected a segment of {} bytes, found one of {}", name(), required, size),
+                {.required = required, .available = size});
   }
   const int protection = access == SharedAccess::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
   void* data = ::mmap(nullptr, size, protection, MAP_SHARED, descriptor_, 0);

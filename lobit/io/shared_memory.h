@@ -18,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,9 +43,13 @@ class LOBIT_API SharedMemory {
   // may only read; kIo when the system does not let this user see it.
   static Result<SharedMemory> open(std::string_view name, uint64_t bytes, SharedAccess access);
 
+  // The same, of whatever size it is: nobody can change that any more.
+  static Result<SharedMemory> open(std::string_view name, SharedAccess access);
+
   // The same for a descriptor that came another way. It is duplicated; the caller's stays open. kUnsupported
   // for one that is not a segment of SharedMemory, with its size sealed.
   static Result<SharedMemory> adopt(int descriptor, uint64_t bytes, SharedAccess access);
+  static Result<SharedMemory> adopt(int descriptor, SharedAccess access);
 
   SharedMemory(SharedMemory&& other) noexcept { swap(other); }
   SharedMemory& operator=(SharedMemory&& other) noexcept {
@@ -68,8 +73,10 @@ class LOBIT_API SharedMemory {
 
  private:
   SharedMemory(int descriptor, std::string token) : descriptor_(descriptor), token_(std::move(token)) {}
-  // Maps the descriptor once its size is known to be `bytes`.
-  Status map(uint64_t bytes, SharedAccess access);
+  static Result<SharedMemory> join(std::string_view name, std::optional<uint64_t> bytes, SharedAccess access);
+  static Result<SharedMemory> join(int descriptor, std::optional<uint64_t> bytes, SharedAccess access);
+  // Maps the descriptor, once its size is known to be `bytes` where they are named.
+  Status map(std::optional<uint64_t> bytes, SharedAccess access);
 
   int descriptor_ = -1;
   std::string token_;  // random, 16 hexadecimal digits

@@ -233,6 +233,12 @@ TEST(SharedMemory, ChecksTheSize) {
     EXPECT_EQ(other.error().detail.required, bytes);
     EXPECT_EQ(other.error().detail.available, kBytes);
   }
+  const auto any = SharedMemory::open(segment->name(), SharedAccess::kReadWrite);
+  ASSERT_THAT(any, is_ok());
+  EXPECT_EQ(any->bytes().size(), kBytes);
+  const auto adopted = SharedMemory::adopt(segment->descriptor(), SharedAccess::kRead);
+  ASSERT_THAT(adopted, is_ok());
+  EXPECT_EQ(adopted->bytes().size(), kBytes);
 }
 
 TEST(SharedMemory, RefusesWhatIsNoName) {

@@ -121,8 +121,12 @@ EncodeFn reference_scaled_encoder(Encoding to) {
       return encode_scaled_by_reference<kQ8_0>;
     case kQ4_0:
       return encode_scaled_by_reference<kQ4_0>;
+    case kQ4_1:
+      return encode_scaled_by_reference<kQ4_1>;
     case kQ5_0:
       return encode_scaled_by_reference<kQ5_0>;
+    case kQ5_1:
+      return encode_scaled_by_reference<kQ5_1>;
     case kQ2_0:
       return encode_scaled_by_reference<kQ2_0>;
     case kTQ2_0:

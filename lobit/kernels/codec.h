@@ -24,7 +24,7 @@ using DecodeFn = void (*)(const void* blocks, float* values, size_t count);
 LOBIT_API EncodeFn encoder(Encoding from, Encoding to);
 
 // The kernel from F32 to `to` that looks for a scale with less error, as reference::encode_scaled() defines
-// it; nullptr for encodings without a code_range().
+// it; nullptr for encodings without a code_range() or an affine_top_code().
 LOBIT_API EncodeFn scaled_encoder(Encoding to);
 
 // The kernel from `from` to F32 for the SIMD level in use; nullptr when lobit cannot decode it, and for F32.

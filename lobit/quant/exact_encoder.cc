@@ -10,6 +10,7 @@
 
 #include "lobit/dtype/block_codes.h"
 #include "lobit/dtype/half.h"
+#include "lobit/quant/exact_affine.h"
 #include "lobit/quant/scale_solver.h"
 
 namespace lobit {
@@ -151,8 +152,12 @@ EncodeCounts encode_exact(const void* values, void* blocks, size_t count) {
     const double error = squared_error(x, stored);
     // Nothing to gain, or a group that is counted.
     if (error == 0 || !std::isfinite(error)) continue;
-    const Candidate<N> best = best_candidate<kTo>(x, error);
-    if (best.error < error) store_block(kTo, best.scale, best.codes.data(), block);
+    if constexpr (kTo == Encoding::kQ4_1 || kTo == Encoding::kQ5_1) {
+      improve_affine_block(kTo, x, error, block);
+    } else {
+      const Candidate<N> best = best_candidate<kTo>(x, error);
+      if (best.error < error) store_block(kTo, best.scale, best.codes.data(), block);
+    }
   }
   return counts;
 }
@@ -165,8 +170,12 @@ kernels::EncodeFn exact_encoder(Encoding to) {
       return encode_exact<Encoding::kQ8_0, 32>;
     case Encoding::kQ4_0:
       return encode_exact<Encoding::kQ4_0, 32>;
+    case Encoding::kQ4_1:
+      return encode_exact<Encoding::kQ4_1, 32>;
     case Encoding::kQ5_0:
       return encode_exact<Encoding::kQ5_0, 32>;
+    case Encoding::kQ5_1:
+      return encode_exact<Encoding::kQ5_1, 32>;
     case Encoding::kQ2_0:
       return encode_exact<Encoding::kQ2_0, 64>;
     case Encoding::kTQ2_0:

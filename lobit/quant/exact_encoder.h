@@ -6,7 +6,8 @@
 namespace lobit {
 
 // F32 -> `to`, which has_scale_search(). A group keeps the block of kernels::scaled_encoder() unless the
-// exact scale, or one of its two neighbours in F16, has a smaller squared error.
+// exact scale, or one of its two neighbours in F16, has a smaller squared error; for Q4_1 and Q5_1 see
+// exact_affine.h.
 kernels::EncodeFn exact_encoder(Encoding to);
 
 }  // namespace lobit

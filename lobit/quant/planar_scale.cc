@@ -2,12 +2,17 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "lobit/dtype/block_codes.h"
 #include "lobit/dtype/reference.h"
 #include "lobit/dtype/scale_search_internal.h"
+#include "lobit/kernels/planar.h"
+#include "lobit/kernels/planar_fit.h"
 #include "lobit/quant/scale_solver.h"
 
 namespace lobit {
@@ -36,47 +41,13 @@ std::span<const double> multiples(CodeRange range) {
   return kTwoBits;
 }
 
-float nearest_code(float value, float inverse, CodeRange range) {
-  const float scaled = value * inverse;
-  const float within = std::clamp(scaled, static_cast<float>(range.low), static_cast<float>(range.high));
-  return (within + reference::kRounder) - reference::kRounder;
-}
-
-// Least squares for the codes of one inverse scale.
-struct Fit {
-  double xq = 0;
-  double qq = 0;
-
-  double score() const { return qq > 0 ? xq * xq / qq : 0; }
-  float scale() const { return qq > 0 ? static_cast<float>(xq / qq) : 0.0f; }
-};
-
-Fit fit(std::span<const float> group, float inverse, CodeRange range) {
-  Fit sums;
-  for (const float v : group) {
-    const double q = nearest_code(v, inverse, range);
-    sums.xq += v * q;
-    sums.qq += q * q;
-  }
-  return sums;
-}
-
-double squared_error(std::span<const float> group, float scale, CodeRange range) {
-  const float inverse = 1.0f / scale;
-  double sum = 0;
-  for (const float v : group) {
-    const double error = double{v} - scale * nearest_code(v, inverse, range);
-    sum += error * error;
-  }
-  return sum;
-}
-
 bool is_usable(float scale) {
   return std::isfinite(scale) && std::isfinite(1.0f / scale);
 }
 
-std::vector<float> sample_of(std::span<const float> group) {
-  std::vector<float> sample(std::min(group.size(), kSample));
+// Values evenly taken from a group that is longer than a sample, or else the group itself.
+std::span<const float> sample_of(std::span<const float> group, std::array<float, kSample>& sample) {
+  if (group.size() <= sample.size()) return group;
   for (size_t i = 0; i < sample.size(); ++i) sample[i] = group[i * group.size() / sample.size()];
   return sample;
 }
@@ -85,10 +56,11 @@ float first_scale(std::span<const float> sample, CodeRange range, float direct) 
   double squares = 0;
   for (const float v : sample) squares += double{v} * v;
   const double unit = 1 / std::sqrt(squares / static_cast<double>(sample.size()));
-  Fit best;
+  PlanarFit best;
   const auto attempt = [&](double inverse) {
     if (!std::isfinite(inverse)) return;
-    const Fit tried = fit(sample, static_cast<float>(inverse), range);
+    const PlanarFit tried =
+        kernels::fit_planar(range, sample.data(), sample.size(), static_cast<float>(inverse));
     if (tried.score() > best.score()) best = tried;
   };
   for (const double sign : {1.0, -1.0}) {
@@ -99,10 +71,42 @@ float first_scale(std::span<const float> sample, CodeRange range, float direct) 
   return best.scale();
 }
 
+// Whether every value is a code times the scale, as decoding rounds it.
+bool is_exact(std::span<const float> group, CodeRange range, float scale) {
+  const float inverse = 1.0f / scale;
+  return std::ranges::all_of(group, [&](float v) {
+    const float code = (v * inverse + reference::kRounder) - reference::kRounder;
+    return code >= static_cast<float>(range.low) && code <= static_cast<float>(range.high) &&
+           code * scale == v;
+  });
+}
+
+// A scale without error, whatever code it gives the value of largest magnitude, `peak`. That value over the
+// code is off by a last bit at most where decoding has rounded it.
+std::optional<float> scale_without_error(std::span<const float> group, CodeRange range, float peak) {
+  // Another value's code for the code 1 of the peak: times the peak's it must be nearly whole, which spares
+  // most groups the rest.
+  const auto other =
+      std::ranges::find_if(group, [&](float v) { return v != 0 && std::fabs(v) != std::fabs(peak); });
+  const float ratio = other == group.end() ? 0 : *other / peak;
+  constexpr float kRoundings = 1e-4f;  // more than those of 127 * ratio
+  for (int magnitude = std::max(range.high, -range.low); magnitude > 0; --magnitude) {
+    const float scaled = ratio * static_cast<float>(magnitude);
+    if (std::fabs(scaled - ((scaled + reference::kRounder) - reference::kRounder)) > kRoundings) continue;
+    const auto code = static_cast<float>(magnitude <= range.high ? magnitude : -magnitude);
+    const auto nearest = std::bit_cast<uint32_t>(peak / code);
+    for (const uint32_t bits : {nearest, nearest - 1, nearest + 1}) {
+      const auto scale = std::bit_cast<float>(bits);
+      if (scale * code == peak && is_usable(scale) && is_exact(group, range, scale)) return scale;
+    }
+  }
+  return std::nullopt;
+}
+
 // Codes nearest to the scale, and the best scale for those codes, in turn.
 float refined(std::span<const float> group, CodeRange range, float scale, int most) {
   for (int i = 0; i < most && is_usable(scale); ++i) {
-    const float next = fit(group, 1.0f / scale, range).scale();
+    const float next = kernels::fit_planar(range, group.data(), group.size(), 1.0f / scale).scale();
     if (next == scale) break;
     scale = next;
   }
@@ -128,24 +132,29 @@ bool can_be_sorted(size_t count, CodeRange range) {
 float planar_scale(Encoding to, QuantizeMethod method, std::span<const float> group, float direct) {
   const auto range = code_range(to);
   if (method == QuantizeMethod::kDirect || !range || group.empty() || !is_usable(direct)) return direct;
-  float peak = 0;
-  for (const float v : group) {
-    if (!std::isfinite(v)) return direct;
-    peak = std::max(peak, std::fabs(v));
-  }
-  if (peak < kTinyGroup) return direct;
+  PlanarExtent extent;
+  kernels::measure_planar(Encoding::kQ4_0, group.data(), group.size(), extent);  // the peak with its sign
+  const auto peak = std::bit_cast<float>(extent.peak);
+  if (!(std::fabs(peak) >= kTinyGroup) || !std::isfinite(peak)) return direct;
 
   const bool exact = method == QuantizeMethod::kExact;
   float best = direct;
-  double least = squared_error(group, direct, *range) * double{reference::kClearlyLess};
+  const auto error_of = [&](float scale) {
+    return kernels::planar_error(*range, group.data(), group.size(), scale);
+  };
+  const double direct_error = error_of(direct);
+  if (direct_error == 0) return direct;
+  if (const auto scale = scale_without_error(group, *range, peak)) return *scale;
+  double least = direct_error * double{reference::kClearlyLess};
   const auto consider = [&](float scale) {
     if (!is_usable(scale)) return;
-    const double error = squared_error(group, scale, *range);
+    const double error = error_of(scale);
     if (error >= least) return;
     best = scale;
     least = error;
   };
-  const float start = first_scale(sample_of(group), *range, direct);
+  std::array<float, kSample> sample;
+  const float start = first_scale(sample_of(group, sample), *range, direct);
   consider(refined(group, *range, start, kRefinements));
   if (!exact) return best;
   consider(can_be_sorted(group.size(), *range) ? sorted_scale(group, *range, best)

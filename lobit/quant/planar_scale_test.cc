@@ -75,6 +75,52 @@ TEST(PlanarScale, ReachesTheErrorsOfTheBestUniformQuantizers) {
   EXPECT_GT(error(kTQ2_0, kDirect), 0.6);
 }
 
+TEST(PlanarScale, IsTheSameAtEverySimdLevel) {
+  for (const Encoding to : kTargets) {
+    for (const size_t count : {size_t{5}, size_t{64}, size_t{999}, size_t{5003}}) {
+      const Floats group = kernels::draw(kernels::normal, count, static_cast<uint32_t>(count));
+      for (const QuantizeMethod method : {kScaled, kExact}) {
+        const float scale = planar_scale(to, method, group, direct_scale(to, group));
+        for (const SimdLevel level : simd_levels()) {
+          const kernels::AtLevel at(level);
+          EXPECT_EQ(planar_scale(to, method, group, direct_scale(to, group)), scale)
+              << simd_level_name(level) << encoding_name(to) << count;
+        }
+      }
+    }
+  }
+}
+
+// Whatever scale and codes a group has, its values come back: also with a peak below the last code.
+TEST(PlanarScale, KeepsValuesThatItCanRepresent) {
+  kernels::Random random(3);
+  for (const Encoding to : kTargets) {
+    const CodeRange range = *code_range(to);
+    for (unsigned round = 0; round < 200; ++round) {
+      const float scale =
+          (range.is_symmetric() || round % 2 == 0 ? 1.0f : -1.0f) *
+          std::ldexp(1.0f + std::fabs(kernels::uniform(random)), static_cast<int>(round % 40) - 20);
+      const int high = 1 + static_cast<int>(random() % static_cast<unsigned>(range.high));
+      const int low = high < range.high ? -std::min(high, -range.low) : range.low;
+      Floats group(64);
+      for (float& v : group) {
+        v = scale *
+            static_cast<float>(low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1)));
+      }
+      const float direct = direct_scale(to, group);
+      if (direct == 0) continue;
+      for (const QuantizeMethod method : {kScaled, kExact}) {
+        const float found = planar_scale(to, method, group, direct);
+        for (const float v : group) {
+          const float code = std::nearbyint(v / found);
+          EXPECT_EQ(code * found, v) << encoding_name(to) << " scale " << scale;
+          EXPECT_TRUE(code >= static_cast<float>(range.low) && code <= static_cast<float>(range.high));
+        }
+      }
+    }
+  }
+}
+
 TEST(PlanarScale, OfTernaryValuesIsTheirMagnitude) {
   Floats values(300, 0.0f);
   for (size_t i = 0; i < values.size(); i += 7) values[i] = i % 2 == 0 ? 0.3f : -0.3f;

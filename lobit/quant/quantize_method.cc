@@ -34,7 +34,7 @@ QuantizeMethod method_of_name(std::string_view encoding_name) {
 }
 
 bool has_scale_search(Encoding to) {
-  return code_range(to).has_value();
+  return code_range(to) || affine_top_code(to);
 }
 
 }  // namespace lobit

@@ -15,7 +15,8 @@ namespace lobit {
 enum class QuantizeMethod : uint8_t {
   kDirect,  // from the largest value of the group: ggml's bytes
   kScaled,  // the best of a few scales, improved by least squares
-  kExact,   // the scale with the least squared error, as far as its rounding to F16 lets it be
+  kExact,   // the scale with the least squared error, as far as its rounding to F16 lets it be; of Q4_1 and
+            // Q5_1, which have a minimum too, the best of very many pairs
 };
 
 LOBIT_API std::string_view quantize_method_name(QuantizeMethod method);  // "direct", "scaled", "exact"
@@ -25,8 +26,8 @@ LOBIT_API std::optional<QuantizeMethod> parse_quantize_method(std::string_view n
 // bytes that ggml writes, "i4", "i2", "i1" and "bitnet158" the values as good as they quickly get.
 LOBIT_API QuantizeMethod method_of_name(std::string_view encoding_name);
 
-// Whether the method has a choice to make in this encoding. Plain numbers have no scale, the scale of Q1_0
-// has the least error already, and for Q4_1 and Q5_1 there is the direct method alone.
+// Whether the method has a choice to make in this encoding. Plain numbers have no scale, and the scale of
+// Q1_0 has the least error already.
 LOBIT_API bool has_scale_search(Encoding to);
 
 }  // namespace lobit

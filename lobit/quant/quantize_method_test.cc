@@ -30,11 +30,13 @@ TEST(QuantizeMethod, NamesOfDtypesBelowEightBitsMeanScaled) {
 
 TEST(Quantizer, ExistsWhereTheMethodDoes) {
   for (const EncodingTraits& to : all_encodings()) {
-    const bool affine = to.encoding == Encoding::kQ4_1 || to.encoding == Encoding::kQ5_1;
     const bool encodes = to.can_encode && to.encoding != Encoding::kF32;
-    EXPECT_EQ(quantizer(to.encoding, kDirect) != nullptr, encodes) << to.name;
-    EXPECT_EQ(quantizer(to.encoding, kScaled) != nullptr, encodes && !affine) << to.name;
-    EXPECT_EQ(quantizer(to.encoding, kExact) != nullptr, encodes && !affine) << to.name;
+    for (const QuantizeMethod method : {kDirect, kScaled, kExact}) {
+      EXPECT_EQ(quantizer(to.encoding, method) != nullptr, encodes) << to.name;
+    }
+    if (!has_scale_search(to.encoding)) continue;
+    EXPECT_NE(quantizer(to.encoding, kScaled), quantizer(to.encoding, kDirect)) << to.name;
+    EXPECT_NE(quantizer(to.encoding, kExact), quantizer(to.encoding, kScaled)) << to.name;
   }
   for (const Encoding to : {Encoding::kF16, Encoding::kBF16, Encoding::kQ1_0}) {
     EXPECT_EQ(quantizer(to, kExact), kernels::encoder(Encoding::kF32, to));

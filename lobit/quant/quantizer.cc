@@ -5,9 +5,6 @@
 namespace lobit {
 
 kernels::EncodeFn quantizer(Encoding to, QuantizeMethod method) {
-  if (to == Encoding::kQ4_1 || to == Encoding::kQ5_1) {
-    return method == QuantizeMethod::kDirect ? kernels::encoder(Encoding::kF32, to) : nullptr;
-  }
   if (method == QuantizeMethod::kDirect || !has_scale_search(to)) return kernels::encoder(Encoding::kF32, to);
   return method == QuantizeMethod::kScaled ? kernels::scaled_encoder(to) : exact_encoder(to);
 }

@@ -10,7 +10,7 @@
 namespace lobit {
 
 // F32 -> `to` for the SIMD level in use. Where the method has no choice to make (has_scale_search()) this is
-// kernels::encoder(kF32, to); nullptr where that is, and for Q4_1 and Q5_1 with another method than kDirect.
+// kernels::encoder(kF32, to); nullptr where that is.
 LOBIT_API kernels::EncodeFn quantizer(Encoding to, QuantizeMethod method);
 
 }  // namespace lobit

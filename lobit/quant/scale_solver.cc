@@ -1,13 +1,13 @@
 #include "lobit/quant/scale_solver.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
 
 #include "lobit/base/check.h"
+#include "lobit/quant/code_steps_internal.h"
 
 namespace lobit {
 namespace {
@@ -23,50 +23,6 @@ struct Fit {
     return xq * xq * std::max(other.qq, 1.0) > other.xq * other.xq * qq;
   }
 };
-
-// A step of one value's code to `code`, ordered by the inverse scale at which it happens.
-uint64_t step_at(float inverse, size_t index, int code) {
-  return uint64_t{std::bit_cast<uint32_t>(inverse)} << 32 | index << 8 | static_cast<unsigned>(code);
-}
-
-float inverse_of(uint64_t step) {
-  return std::bit_cast<float>(static_cast<uint32_t>(step >> 32));
-}
-
-// Sorts the first `count` numbers, with as much room again behind them, and returns where the sorted ones
-// are. Steps lie nearly evenly: with a bucket of equal width for each, almost none is left to move.
-std::span<const uint64_t> sort_steps(std::span<uint64_t> workspace, size_t count) {
-  constexpr size_t kMostBuckets = 1024;
-  const std::span<uint64_t> steps = workspace.first(count);
-  const std::span<uint64_t> sorted = workspace.subspan(count, count);
-  float least = std::numeric_limits<float>::infinity();
-  float last = 0;
-  for (const uint64_t step : steps) {
-    least = std::min(least, inverse_of(step));
-    last = std::max(last, inverse_of(step));
-  }
-  const size_t buckets = std::min(count, kMostBuckets);
-  const float buckets_per_inverse = static_cast<float>(buckets) / (last - least);
-  if (!(buckets_per_inverse > 0) || !std::isfinite(buckets_per_inverse)) {  // one place, or one beyond F32
-    std::ranges::sort(steps);
-    return steps;
-  }
-  const auto bucket_of = [&](uint64_t step) {
-    return std::min(static_cast<size_t>((inverse_of(step) - least) * buckets_per_inverse), buckets - 1);
-  };
-  std::array<uint32_t, kMostBuckets + 1> places;  // first how many, then where the next one goes
-  std::fill_n(places.begin(), buckets + 1, 0u);
-  for (const uint64_t step : steps) ++places[bucket_of(step) + 1];
-  for (size_t b = 1; b <= buckets; ++b) places[b] += places[b - 1];
-  for (const uint64_t step : steps) sorted[places[bucket_of(step)]++] = step;
-  for (size_t i = 1; i < count; ++i) {
-    const uint64_t step = sorted[i];
-    size_t at = i;
-    for (; at > 0 && sorted[at - 1] > step; --at) sorted[at] = sorted[at - 1];
-    sorted[at] = step;
-  }
-  return sorted;
-}
 
 // The best assignment for scales of one sign: `sign` * scale > 0.
 Fit sweep(std::span<const float> values, CodeRange codes, float sign, InverseWindow window,
@@ -84,14 +40,13 @@ Fit sweep(std::span<const float> values, CodeRange codes, float sign, InverseWin
     for (int code = first + 1; code <= most; ++code) {
       const double inverse = (code - 0.5) * reciprocal;
       if (inverse > window.high) break;
-      workspace[steps++] = step_at(static_cast<float>(inverse), i, code);
+      workspace[steps++] = detail::step_at(static_cast<float>(inverse), i, code);
     }
   }
   Fit best = fit;
-  for (const uint64_t step : sort_steps(workspace, steps)) {
-    const int code = static_cast<int>(step & 0xFF);
-    fit.xq += std::fabs(values[step >> 8 & 0xFFFFFF]);
-    fit.qq += 2 * code - 1;
+  for (const uint64_t step : detail::sort_steps(workspace, steps)) {
+    fit.xq += std::fabs(values[detail::index_of(step)]);
+    fit.qq += 2 * detail::code_of(step) - 1;
     if (fit.is_better_than(best)) best = fit;
   }
   return best;

@@ -18,7 +18,13 @@ class LOBIT_API Shape {
  public:
   static constexpr size_t kMaxRank = 8;
 
-  Shape() = default;
+  constexpr Shape() = default;
+  // [0]
+  static constexpr Shape of_nothing() {
+    Shape shape;
+    shape.rank_ = 1;
+    return shape;
+  }
   // kInvalidArgument for a negative extent or a product beyond 2^63-1, kUnsupported for more than 8
   // dimensions.
   static Result<Shape> create(std::span<const int64_t> extents);

@@ -56,12 +56,6 @@ const NumberRow& number_row(detail::NumberKind kind) {
 
 namespace detail {
 
-Shape no_values() {
-  // Made once: every move of a tensor leaves one.
-  static const Shape kNoValues = *Shape::create({0});
-  return kNoValues;
-}
-
 Result<FormatLayout> checked_layout(ValueFormat format, const Shape& shape) {
   if (const auto layout = format_layout(format, shape.rows(), shape.row_elements())) return *layout;
   if (!is_valid(format)) {
@@ -82,20 +76,6 @@ Result<FormatLayout> checked_layout(ValueFormat format, const Shape& shape) {
 
 }  // namespace detail
 
-Tensor::Tensor(Tensor&& other) noexcept
-    : storage_(std::move(other.storage_)),
-      label_(std::move(other.label_)),
-      shape_(std::exchange(other.shape_, detail::no_values())),
-      strides_(other.strides_),
-      offset_(std::exchange(other.offset_, 0)),
-      base_rows_(std::exchange(other.base_rows_, 1)),
-      base_columns_(std::exchange(other.base_columns_, 0)),
-      format_(std::exchange(other.format_, ValueFormat())),
-      id_(std::exchange(other.id_, 0)),
-      created_(std::exchange(other.created_, 0)) {
-  other.strides_[0] = 1;
-}
-
 void Tensor::swap(Tensor& other) noexcept {
   std::swap(storage_, other.storage_);
   std::swap(label_, other.label_);
@@ -105,11 +85,13 @@ void Tensor::swap(Tensor& other) noexcept {
   std::swap(base_rows_, other.base_rows_);
   std::swap(base_columns_, other.base_columns_);
   std::swap(format_, other.format_);
+  std::swap(layout_, other.layout_);
   std::swap(id_, other.id_);
   std::swap(created_, other.created_);
 }
 
-Tensor Tensor::create(const Shape& shape, ValueFormat format, detail::StorageRef storage) {
+Tensor Tensor::create(const Shape& shape, ValueFormat format, const FormatLayout& layout,
+                      detail::StorageRef storage) {
   Tensor tensor;
   tensor.storage_ = std::move(storage);
   tensor.shape_ = shape;
@@ -117,6 +99,7 @@ Tensor Tensor::create(const Shape& shape, ValueFormat format, detail::StorageRef
   tensor.base_rows_ = shape.rows();
   tensor.base_columns_ = shape.row_elements();
   tensor.format_ = format;
+  tensor.layout_ = layout;
   tensor.id_ = next_id();
   tensor.created_ = detail::coarse_time();
   return tensor;
@@ -125,6 +108,7 @@ Tensor Tensor::create(const Shape& shape, ValueFormat format, detail::StorageRef
 Tensor Tensor::view(const Shape& shape, const Strides& strides, uint64_t offset) const {
   Tensor tensor = *this;
   tensor.shape_ = shape;
+  tensor.layout_ = detail::known_layout(format_, shape.rows(), shape.row_elements());
   tensor.strides_ = strides;
   tensor.offset_ = offset;
   tensor.id_ = next_id();
@@ -132,8 +116,14 @@ Tensor Tensor::view(const Shape& shape, const Strides& strides, uint64_t offset)
   return tensor;
 }
 
-FormatLayout Tensor::layout() const {
-  return detail::known_layout(format_, shape_.rows(), shape_.row_elements());
+Tensor Tensor::over(detail::StorageRef storage) const {
+  Tensor tensor = *this;
+  tensor.storage_ = std::move(storage);
+  tensor.strides_ = detail::dense_strides(shape_);
+  tensor.offset_ = 0;
+  tensor.base_rows_ = shape_.rows();
+  tensor.base_columns_ = shape_.row_elements();
+  return tensor;
 }
 
 FormatLayout Tensor::base_layout() const {
@@ -255,21 +245,17 @@ Result<std::span<const std::byte>> Tensor::bytes() const {
   LOBIT_RETURN_IF_ERROR(check_in_one_piece("bytes"));
   storage_.touch();
   if (elements() == 0) return std::span<const std::byte>();
-  return std::span(first_byte(), layout().bytes);
+  return std::span(first_byte(), layout_.bytes);
 }
 
 Result<std::span<std::byte>> Tensor::own_bytes() {
   if (elements() == 0) return std::span<std::byte>();
-  const uint64_t bytes = layout().bytes;
+  const uint64_t bytes = layout_.bytes;
   if (!storage_.acquire_mutable()) {
     LOBIT_TRY(detail::StorageRef own, detail::StorageRef::allocate(*storage_.resource(), bytes));
     LOBIT_CHECK(own.acquire_mutable());
     std::memcpy(own.mutable_data(), first_byte(), bytes);
-    storage_ = std::move(own);
-    strides_ = detail::dense_strides(shape_);
-    offset_ = 0;
-    base_rows_ = shape_.rows();
-    base_columns_ = shape_.row_elements();
+    *this = over(std::move(own));
   }
   storage_.touch();
   return std::span(storage_.mutable_data() + (first_byte() - storage_.data()), bytes);
@@ -346,7 +332,7 @@ Result<std::span<const std::byte>> Tensor::codes() const {
   LOBIT_RETURN_IF_ERROR(check_row_planes("codes"));
   storage_.touch();
   if (elements() == 0) return std::span<const std::byte>();
-  const uint64_t row_bytes = layout().row_bytes;
+  const uint64_t row_bytes = layout_.row_bytes;
   const uint64_t first = offset_ == 0 ? 0 : offset_ / base_columns_ * row_bytes;
   return std::span(storage_.data() + first, row_bytes * shape_.rows());
 }
@@ -365,7 +351,7 @@ Result<std::span<const float>> Tensor::scales() const {
                     "one), found borrowed bytes",
                     name(), shape_.to_string(), alignof(float)));
   }
-  return std::span(reinterpret_cast<const float*>(at), layout().scale_count);
+  return std::span(reinterpret_cast<const float*>(at), layout_.scale_count);
 }
 
 Status Tensor::reformat(ValueFormat format) {
@@ -388,6 +374,7 @@ Status Tensor::reformat(ValueFormat format) {
   }
   storage_.touch();
   format_ = format;
+  layout_ = next;
   strides_ = detail::dense_strides(shape_);
   base_rows_ = shape_.rows();
   base_columns_ = shape_.row_elements();

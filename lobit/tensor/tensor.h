@@ -22,6 +22,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lobit/base/export.h"
@@ -67,10 +68,11 @@ class LOBIT_API Tensor {
   // A copy of bytes that are in the format already, as many as format_layout() says.
   static Result<Tensor> from_bytes(std::span<const std::byte> bytes, const Shape& shape, FormatChoice format,
                                    MemoryResource& resource);
-  // The same without a copy: the bytes belong to the caller, who keeps them as they are while tensors share
-  // them. They are never written to.
+  // The same without a copy: the bytes belong to `owner`, which is let go with the last tensor that shares
+  // them, or without one to the caller; either keeps them as they are while tensors share them. They are
+  // never written to.
   static Result<Tensor> borrow(std::span<const std::byte> bytes, const Shape& shape, FormatChoice format,
-                               MemoryResource& resource);
+                               MemoryResource& resource, std::shared_ptr<const void> owner = nullptr);
 
   // What it is.
   const Shape& shape() const { return shape_; }
@@ -81,8 +83,8 @@ class LOBIT_API Tensor {
   MemoryResource* resource() const { return storage_.resource(); }  // nullptr for Tensor()
   uint64_t elements() const { return shape_.elements(); }
   // Bytes of the values when they lie in one piece, scales included; scale_bytes() of them are scales.
-  uint64_t size_bytes() const { return layout().bytes; }
-  uint64_t scale_bytes() const { return layout().scale_bytes; }
+  uint64_t size_bytes() const { return layout_.bytes; }
+  uint64_t scale_bytes() const { return layout_.scale_bytes; }
   // Bytes of the block, 0 or a multiple of 64 unless borrowed.
   size_t capacity() const { return storage_.capacity(); }
   // Whether the bytes are those that a tensor made by empty() would have: in one piece, in order.
@@ -152,6 +154,9 @@ class LOBIT_API Tensor {
   // Copies `count` elements from element `first` on, in the tensor's own format, which is not planar. Both
   // numbers are multiples of border_elements().
   void read_run(uint64_t first, uint64_t count, std::byte* out) const;
+  // The same for a planar tensor: `rows` rows of codes from row `first` on, each from a byte border on, and
+  // their F32 scales. The one scale of a whole tensor comes with row 0.
+  void read_rows(uint64_t first, uint64_t rows, std::byte* codes, std::byte* scales) const;
   // Decodes `count` elements from element `first` on. The encoding can_decode. A run begins and ends at a
   // border of its row or at the row's end.
   void decode_run(uint64_t first, uint64_t count, float* out) const;
@@ -165,6 +170,7 @@ class LOBIT_API Tensor {
   Status release();
 
  private:
+  friend class IdleTensors;
   friend class WeakTensor;
   struct Label {
     std::string name;
@@ -173,12 +179,12 @@ class LOBIT_API Tensor {
 
   using Strides = std::array<int64_t, Shape::kMaxRank>;
 
-  static Tensor create(const Shape& shape, ValueFormat format, detail::StorageRef storage);
+  static Tensor create(const Shape& shape, ValueFormat format, const FormatLayout& layout,
+                       detail::StorageRef storage);
   // Fills a fresh tensor: fill(first, n, out) gives values first, ..., first + n - 1.
   template <typename Fill>
   static Result<Tensor> generate(const Shape& shape, FormatChoice format, MemoryResource& resource,
                                  Fill fill);
-  FormatLayout layout() const;       // of the shape, in one piece
   FormatLayout base_layout() const;  // of the block
   bool is_plain() const { return !format_.is_planar() && border_elements(format_) == 1; }
   bool is_dense() const;         // elements follow each other in the order of the block
@@ -188,6 +194,8 @@ class LOBIT_API Tensor {
   Status check_row_planes(const char* what) const;
   const std::byte* first_byte() const;  // of a contiguous tensor
   Tensor view(const Shape& shape, const Strides& strides, uint64_t offset) const;
+  // This tensor, id and name and all, over a block that holds its values in one piece, or over none.
+  Tensor over(detail::StorageRef storage) const;
   // The bytes, after making them this tensor's own; of a contiguous tensor of the CPU.
   Result<std::span<std::byte>> own_bytes();
   void copy_values(std::byte* out) const;
@@ -206,7 +214,7 @@ class LOBIT_API Tensor {
 
   detail::StorageRef storage_;
   std::shared_ptr<const Label> label_;  // shared by copies; nullptr for no name and no tags
-  Shape shape_ = detail::no_values();
+  Shape shape_ = Shape::of_nothing();
   Strides strides_{1};
   // Elements are counted in the order in which they lie in the block, which was made for base_rows_ rows of
   // base_columns_. This one is the view's first.
@@ -214,12 +222,28 @@ class LOBIT_API Tensor {
   uint64_t base_rows_ = 1;
   uint64_t base_columns_ = 0;
   ValueFormat format_;
+  FormatLayout layout_;  // of the shape in one piece
   uint64_t id_ = 0;
   int64_t created_ = 0;
 };
 
 // to_string().
 LOBIT_API std::ostream& operator<<(std::ostream& out, const Tensor& tensor);
+
+inline Tensor::Tensor(Tensor&& other) noexcept
+    : storage_(std::move(other.storage_)),
+      label_(std::move(other.label_)),
+      shape_(std::exchange(other.shape_, Shape::of_nothing())),
+      strides_(other.strides_),
+      offset_(std::exchange(other.offset_, 0)),
+      base_rows_(std::exchange(other.base_rows_, 1)),
+      base_columns_(std::exchange(other.base_columns_, 0)),
+      format_(std::exchange(other.format_, ValueFormat())),
+      layout_(std::exchange(other.layout_, FormatLayout())),
+      id_(std::exchange(other.id_, 0)),
+      created_(std::exchange(other.created_, 0)) {
+  other.strides_[0] = 1;
+}
 
 template <typename T>
 Result<std::span<const T>> Tensor::values() const {

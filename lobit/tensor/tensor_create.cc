@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
@@ -178,7 +179,7 @@ Result<Tensor> Tensor::empty(const Shape& shape, FormatChoice format, MemoryReso
   const ValueFormat chosen = format.for_shape(shape);
   LOBIT_TRY(const FormatLayout layout, detail::checked_layout(chosen, shape));
   LOBIT_TRY(detail::StorageRef storage, detail::StorageRef::allocate(resource, layout.bytes));
-  return create(shape, chosen, std::move(storage));
+  return create(shape, chosen, layout, std::move(storage));
 }
 
 template <typename Fill>
@@ -245,12 +246,12 @@ Result<Tensor> Tensor::from_bytes(std::span<const std::byte> bytes, const Shape&
 }
 
 Result<Tensor> Tensor::borrow(std::span<const std::byte> bytes, const Shape& shape, FormatChoice format,
-                              MemoryResource& resource) {
+                              MemoryResource& resource, std::shared_ptr<const void> owner) {
   LOBIT_RETURN_IF_ERROR(check_writable(resource, shape));
   const ValueFormat chosen = format.for_shape(shape);
   LOBIT_TRY(const FormatLayout layout, detail::checked_layout(chosen, shape));
   LOBIT_RETURN_IF_ERROR(check_bytes(bytes, layout, shape, chosen));
-  return create(shape, chosen, detail::StorageRef::borrow(resource, bytes));
+  return create(shape, chosen, layout, detail::StorageRef::borrow(resource, bytes, std::move(owner)));
 }
 
 }  // namespace lobit

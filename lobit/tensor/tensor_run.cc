@@ -145,28 +145,34 @@ void Tensor::decode_planar_span(uint64_t element, uint64_t count, float* out) co
   }
 }
 
-void Tensor::copy_planar(std::byte* out) const {
+void Tensor::read_rows(uint64_t first, uint64_t rows, std::byte* codes, std::byte* scales) const {
+  LOBIT_CHECK(format_.is_planar() && device().kind == DeviceKind::kCpu);
+  storage_.touch();
   const FormatLayout base = base_layout();
-  const FormatLayout to = layout();
+  const FormatLayout& to = layout_;
   const uint32_t bits = planar_bits(format_.encoding);
   const uint64_t columns = shape_.row_elements();
   const uint64_t group = group_elements(format_.scales, base_columns_, base_columns_);
-  const uint64_t code_bytes = to.row_bytes * shape_.rows();
-  std::memset(out + code_bytes, 0, to.scale_offset - code_bytes);
-  std::byte* scales = out + to.scale_offset;
   const auto copy_scale = [&](uint64_t element) {
     const uint64_t index = element / base_columns_ * base.row_scales + element % base_columns_ / group;
     std::memcpy(scales, storage_.data() + base.scale_offset + index * sizeof(float), sizeof(float));
     scales += sizeof(float);
   };
-  for (uint64_t row = 0; row < shape_.rows(); ++row, out += to.row_bytes) {
+  for (uint64_t row = first; row < first + rows; ++row, codes += to.row_bytes) {
     for_each_piece(row * columns, columns, [&](uint64_t element, uint64_t n, int64_t) {
       const uint64_t at = element / base_columns_ * base.row_bytes + element % base_columns_ * bits / 8;
-      std::memcpy(out, storage_.data() + at, (n * bits + 7) / 8);
+      std::memcpy(codes, storage_.data() + at, (n * bits + 7) / 8);
       for (uint64_t g = 0; g < to.row_scales; ++g) copy_scale(element + g * group);
       if (row == 0 && to.row_scales == 0) copy_scale(0);
     });
   }
+}
+
+void Tensor::copy_planar(std::byte* out) const {
+  const FormatLayout& to = layout_;
+  const uint64_t code_bytes = to.row_bytes * shape_.rows();
+  std::memset(out + code_bytes, 0, to.scale_offset - code_bytes);
+  read_rows(0, shape_.rows(), out, out + to.scale_offset);
 }
 
 void Tensor::copy_values(std::byte* out) const {

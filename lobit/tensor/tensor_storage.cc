@@ -36,6 +36,7 @@ struct TensorBlock {
   std::byte* data = nullptr;  // never written to when borrowed
   size_t capacity = 0;
   bool borrowed = false;
+  std::shared_ptr<const void> owner;  // of borrowed memory, where it has one
   uint64_t serial = next_serial();
   uint64_t version = 0;  // written by the only share, read by all
   std::atomic<uint64_t> counts{kShare + kWeak};
@@ -44,6 +45,7 @@ struct TensorBlock {
   // Gives the memory back and leaves none behind.
   Status free_memory() {
     std::byte* const memory = std::exchange(data, nullptr);
+    owner.reset();
     if (memory == nullptr || borrowed) return {};
     return resource->deallocate(memory, capacity);
   }
@@ -71,12 +73,14 @@ Result<StorageRef> StorageRef::allocate(MemoryResource& resource, uint64_t bytes
   return StorageRef(block.release());
 }
 
-StorageRef StorageRef::borrow(MemoryResource& resource, std::span<const std::byte> bytes) {
+StorageRef StorageRef::borrow(MemoryResource& resource, std::span<const std::byte> bytes,
+                              std::shared_ptr<const void> owner) {
   // The bytes are handed out as const alone while `borrowed` is set.
   auto block = std::make_unique<TensorBlock>(&resource);
   block->data = const_cast<std::byte*>(bytes.data());
   block->capacity = bytes.size();
   block->borrowed = true;
+  block->owner = std::move(owner);
   return StorageRef(block.release());
 }
 

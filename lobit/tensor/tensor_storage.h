@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -26,8 +27,10 @@ class LOBIT_API StorageRef {
   // A block of its own of `bytes`, rounded up to a multiple of 64, undefined; no memory at all for 0 bytes.
   // The errors of MemoryResource::allocate.
   static Result<StorageRef> allocate(MemoryResource& resource, uint64_t bytes);
-  // Bytes that somebody else owns and keeps while shares last. `resource` is where copies of them come from.
-  static StorageRef borrow(MemoryResource& resource, std::span<const std::byte> bytes);
+  // Bytes that are never written to. They live as long as `owner`, which goes with the last share; without
+  // one, somebody else keeps them while shares last. `resource` is where copies of them come from.
+  static StorageRef borrow(MemoryResource& resource, std::span<const std::byte> bytes,
+                           std::shared_ptr<const void> owner = nullptr);
 
   StorageRef() = default;
   StorageRef(const StorageRef& other) noexcept : block_(other.block_) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <sstream>
 #include <vector>
 
@@ -255,6 +256,25 @@ TEST(Tensor, NeverWritesToBorrowedBytes) {
   tensor.mutable_values<float>().value()[3] = 0.0f;
   EXPECT_EQ(values[3], -3.5f);
   EXPECT_EQ(memory.usage().allocations, 1u);
+  EXPECT_EQ(values_of(tensor)[4], 4.5f);
+}
+
+TEST(Tensor, KeepsTheOwnerOfBorrowedBytesUntilTheLastShareGoes) {
+  SystemResource memory;
+  auto owner = std::make_shared<std::vector<float>>(numbered(12));
+  const std::weak_ptr<const void> alive = owner;
+  const auto bytes = std::as_bytes(std::span(*owner));
+  Tensor tensor = *Tensor::borrow(bytes, shape_of({12}), kF32, memory, std::move(owner));
+  Tensor part = *tensor.slice(0, 4, 8);
+  Tensor copy = tensor;
+  const WeakTensor weak(tensor);
+  tensor.mutable_values<float>().value()[3] = 0.0f;
+  copy = Tensor();
+  EXPECT_FALSE(alive.expired());
+  EXPECT_EQ(values_of(part)[0], 4.5f);
+  part = Tensor();
+  EXPECT_TRUE(alive.expired());
+  EXPECT_TRUE(weak.expired());
   EXPECT_EQ(values_of(tensor)[4], 4.5f);
 }
 

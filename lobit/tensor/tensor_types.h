@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "lobit/base/export.h"
@@ -48,31 +49,23 @@ namespace detail {
 // What Tensor::values<T>() takes T for.
 enum class NumberKind : uint8_t { kF32, kF64, kBits16, kI8, kI16, kI32, kI64, kU8, kU32, kU64 };
 
-template <typename T>
-inline constexpr NumberKind kNumberKind = T::has_no_number_kind;
-template <>
-inline constexpr NumberKind kNumberKind<float> = NumberKind::kF32;
-template <>
-inline constexpr NumberKind kNumberKind<double> = NumberKind::kF64;
-template <>
-inline constexpr NumberKind kNumberKind<uint16_t> = NumberKind::kBits16;
-template <>
-inline constexpr NumberKind kNumberKind<int8_t> = NumberKind::kI8;
-template <>
-inline constexpr NumberKind kNumberKind<int16_t> = NumberKind::kI16;
-template <>
-inline constexpr NumberKind kNumberKind<int32_t> = NumberKind::kI32;
-template <>
-inline constexpr NumberKind kNumberKind<int64_t> = NumberKind::kI64;
-template <>
-inline constexpr NumberKind kNumberKind<uint8_t> = NumberKind::kU8;
-template <>
-inline constexpr NumberKind kNumberKind<uint32_t> = NumberKind::kU32;
-template <>
-inline constexpr NumberKind kNumberKind<uint64_t> = NumberKind::kU64;
+// The types in the order of NumberKind.
+template <typename... Numbers>
+struct NumberList {
+  template <typename T>
+  static constexpr NumberKind kind_of() {
+    static_assert((std::is_same_v<T, Numbers> || ...), "no tensor holds numbers of this type");
+    constexpr bool kIsIt[] = {std::is_same_v<T, Numbers>...};
+    uint8_t place = 0;
+    while (!kIsIt[place]) ++place;
+    return static_cast<NumberKind>(place);
+  }
+};
+using AllNumbers =
+    NumberList<float, double, uint16_t, int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t>;
 
-// The shape [0].
-LOBIT_API Shape no_values();
+template <typename T>
+inline constexpr NumberKind kNumberKind = AllNumbers::kind_of<T>();
 
 }  // namespace detail
 }  // namespace lobit

@@ -175,6 +175,7 @@ Result<Tensor> Tensor::bit_view(ValueFormat format) const {
   }
   Tensor seen = view(shape_, strides_, offset_);
   seen.format_ = format;
+  seen.layout_ = detail::known_layout(format, shape_.rows(), shape_.row_elements());
   seen.set_name(fmt::format("{}{}bits as {}", name(), name().empty() ? "" : ", ", lobit::to_string(format)));
   return seen;
 }
@@ -210,7 +211,7 @@ Result<Tensor> Tensor::to_device(MemoryResource& resource) const {
   if (elements() == 0) return copy;
   Backend& owner = resource.device().kind == DeviceKind::kCpu ? *source : *target;
   LOBIT_RETURN_IF_ERROR(copy_between(resource.device(), copy.storage_.mutable_data(), device(), first_byte(),
-                                     layout().bytes, Stream{}));
+                                     layout_.bytes, Stream{}));
   LOBIT_RETURN_IF_ERROR(owner.synchronize(Stream{}));
   return copy;
 }

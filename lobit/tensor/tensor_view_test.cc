@@ -1,5 +1,6 @@
 // Views against a model of them: the list of elements that each position stands for.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <random>
 #include <string>
@@ -275,6 +276,26 @@ TEST(TensorView, RefusesHostileArguments) {
   EXPECT_THAT(wide.bytes(), refused);
   EXPECT_THAT(wide.mutable_bytes(), refused);
   EXPECT_THAT(wide.reformat({kQ8_0}), refused);
+}
+
+TEST(TensorView, OfPlanarRowsIsReadInParts) {
+  SystemResource memory;
+  for (const ScaleGroup scales : {ScaleGroup::kRow, ScaleGroup::kTensor, ScaleGroup::k32}) {
+    const ValueFormat format{Encoding::kQ4_0, scales};
+    const Tensor whole = *Tensor::from_values(numbered(2 * 5 * 70), shape_of({2, 5, 70}), format, memory);
+    const std::array<size_t, 3> axes{1, 0, 2};
+    const Tensor view = *whole.transpose(axes);
+    const Tensor expected = *view.clone(memory);
+    const FormatLayout layout = *format_layout(format, 10, 70);
+    std::vector<std::byte> found(expected.size_bytes());
+    for (uint64_t row = 0; row < 10; row += 4) {
+      const uint64_t scale = row * layout.row_scales * sizeof(float);
+      view.read_rows(row, std::min<uint64_t>(4, 10 - row), found.data() + row * layout.row_bytes,
+                     found.data() + layout.scale_offset + scale);
+    }
+    const std::span<const std::byte> bytes = *expected.bytes();
+    EXPECT_TRUE(std::ranges::equal(found, bytes)) << to_string(format);
+  }
 }
 
 TEST(TensorView, OfRowsHasPlanes) {

@@ -6,6 +6,10 @@
 //   copy | drop                  the top once more; without it
 //   reshape SHAPE | transpose AXES | slice AXIS FIRST LAST | broadcast SHAPE | contiguous | bit_view FORMAT
 //   convert FORMAT [QUALITY]     in_place FORMAT                stream FORMAT CHUNK_BYTES
+//   name NAME                    of the top
+//   save FILE                    the top                        file FILE [NAME]     one that lies in a file
+//   map FILE [NAME]              the same without reading it
+//   op NAME [ARGUMENTS]          an operation of tensor_ops.h: takes its operands off, and puts its result on
 //   values                       all elements of the top in F32
 //   bytes | scales | format      of the top                     shape
 // FORMAT is what to_string(ValueFormat) gives, or a dtype; SHAPE and AXES are numbers with commas, or "-" for
@@ -23,9 +27,12 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/conformance/tensor_ops.h"
+
 #include "lobit/base/fp_env.h"
 #include "lobit/convert/conversion_engine.h"
 #include "lobit/dtype/dtype.h"
+#include "lobit/format/tensor_file.h"
 #include "lobit/memory/hybrid_memory_pool.h"
 #include "lobit/tensor/tensor.h"
 
@@ -169,6 +176,34 @@ class Tool {
     return replace(engine_.convert_with_quality(top(), to, quality));
   }
 
+  Result<Bytes> save(const Words& words) {
+    if (words[0] == "name") {
+      top().set_name(words[1]);
+    } else {
+      LOBIT_RETURN_IF_ERROR(save_tensor(words[1], top()));
+    }
+    return Bytes();
+  }
+
+  Result<Bytes> open(const Words& words) {
+    const std::string name = words.size() == 3 ? words[2] : "";
+    return push(words[0] == "map" ? map_tensor(words[1], name, pool_) : load_tensor(words[1], name, pool_));
+  }
+
+  Result<Bytes> operate(const Words& words) {
+    const auto op = tensor_ops().find(words[1]);
+    if (op == tensor_ops().end()) return misuse("no operation: " + words[1]);
+    const TensorOp& found = op->second;
+    if (words.size() != 2 + found.arguments || stack_.size() < found.operands) {
+      return misuse("wrong number of words or operands: " + words[1]);
+    }
+    const auto first = stack_.end() - static_cast<std::ptrdiff_t>(found.operands);
+    const std::vector<Tensor> operands(first, stack_.end());
+    stack_.erase(first, stack_.end());
+    return push(
+        found.run(operands, {words.begin() + 2, words.end()}, {.memory = &pool_, .threads = &threads_}));
+  }
+
   Result<Bytes> values() {
     LOBIT_TRY(const Tensor whole, top().contiguous(pool_));
     Bytes bytes(whole.elements() * sizeof(float));
@@ -191,6 +226,7 @@ class Tool {
 
   MemoryResource& pool_;
   ConversionEngine& engine_;
+  ThreadPool threads_ = ThreadPool::create(2).value();
   std::vector<Tensor> stack_;
   const std::map<std::string, Verb> verbs_ = {
       {"make", {3, 3, false, [this](const Words& w) { return make(w); }}},
@@ -206,6 +242,11 @@ class Tool {
       {"convert", {2, 3, true, [this](const Words& w) { return convert(w); }}},
       {"in_place", {2, 2, true, [this](const Words& w) { return convert(w); }}},
       {"stream", {3, 3, true, [this](const Words& w) { return convert(w); }}},
+      {"name", {2, 2, true, [this](const Words& w) { return save(w); }}},
+      {"save", {2, 2, true, [this](const Words& w) { return save(w); }}},
+      {"file", {2, 3, false, [this](const Words& w) { return open(w); }}},
+      {"map", {2, 3, false, [this](const Words& w) { return open(w); }}},
+      {"op", {2, 8, true, [this](const Words& w) { return operate(w); }}},
       {"values", {1, 1, true, [this](const Words&) { return values(); }}},
       {"bytes", {1, 1, true, [this](const Words&) { return bytes(); }}},
       {"scales", {1, 1, true, [this](const Words&) { return scales(); }}},

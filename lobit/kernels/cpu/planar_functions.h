@@ -5,6 +5,7 @@
 
 #include "lobit/dtype/encoding.h"
 #include "lobit/dtype/reference_planar.h"
+#include "lobit/dtype/reference_planar_fit.h"
 
 namespace lobit::kernels {
 
@@ -21,5 +22,14 @@ struct PlanarFunctions {
 
 // nullptr when the target has no vectors.
 const PlanarFunctions* planar_functions(Encoding encoding);
+
+// The functions of kernels/planar_fit.h.
+struct PlanarFitFunctions {
+  PlanarFit (*fit)(CodeRange range, const float* values, size_t count, float inverse);
+  double (*error)(CodeRange range, const float* values, size_t count, float scale);
+};
+
+// nullptr when the target has no vectors.
+const PlanarFitFunctions* planar_fit_functions();
 
 }  // namespace lobit::kernels

@@ -64,10 +64,11 @@ struct Q2_0Scaled {
   using Block = BlockQ2_0;
   static constexpr Encoding kEncoding = Encoding::kQ2_0;
   static constexpr size_t kGroup = Q2_0Codec::kGroup;
+  using Found = FoundScales<kEncoding, kGroup>;
   static EncodeFn direct() { return encode_ternary<Q2_0Codec, Encoding::kF32>; }
 
-  static HWY_INLINE void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block) {
-    const VF inverse = hn::Set(DF(), 1.0f / scale);
+  static HWY_INLINE void encode_nearest(const float* x, const Found& found, size_t g, uint8_t* block) {
+    const VF inverse = hn::Set(DF(), 1.0f / found.scale[g]);
     const VI one = hn::Set(DI(), 1);
     const VI two = hn::Set(DI(), 2);
     uint64_t low = 0;
@@ -77,7 +78,7 @@ struct Q2_0Scaled {
       low |= uint64_t{bits_from_mask(hn::TestBit(codes, one))} << i;
       high |= uint64_t{bits_from_mask(hn::TestBit(codes, two))} << i;
     }
-    Q2_0Codec::store(low, high, half, block);
+    Q2_0Codec::store(low, high, found.half[g], block);
   }
 };
 

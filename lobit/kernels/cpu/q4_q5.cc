@@ -6,8 +6,8 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
-#include "lobit/kernels/cpu/block32-inl.h"
-#include "lobit/kernels/cpu/scaled-inl.h"
+#include "lobit/kernels/cpu/scaled_affine-inl.h"
+#include "lobit/kernels/cpu/scaled_block32-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lobit::kernels::HWY_NAMESPACE {
@@ -24,7 +24,7 @@ template <class Block>
 constexpr int kTopCode<Block> = 31;
 
 template <class Block>
-HWY_INLINE void store_codes(const VI* codes, uint8_t* out) {
+HWY_INLINE void store_nibbles(const VI* codes, uint8_t* out) {
   VI pairs[kHalfVectors];
   HWY_UNROLL(4)
   for (size_t v = 0; v < kHalfVectors; ++v) {
@@ -72,6 +72,8 @@ struct Symmetric {
   static constexpr Encoding kEncoding = kTo;
   static constexpr int kZero = (kTopCode<Block> + 1) / 2;
 
+  static HWY_INLINE void store_codes(const VI* codes, uint8_t* out) { store_nibbles<Block>(codes, out); }
+
   template <Encoding kFrom>
   static HWY_INLINE bool encode(const void* values, size_t index, uint8_t* out) {
     const V4F peaks = group_peaks<kFrom>(values, index);
@@ -97,7 +99,7 @@ struct Symmetric {
         const VI code = truncate(hn::Add(scaled, hn::Set(DF(), kZero + 0.5f)));
         codes[v] = hn::Min(code, hn::Set(DI(), kTopCode<Block>));
       }
-      store_codes<Block>(codes, out);
+      store_codes(codes, out);
     }
     return true;
   }
@@ -173,7 +175,7 @@ struct Affine {
         const VF scaled = hn::Mul(above, hn::Set(DF(), inverse.value[b]));
         codes[v] = hn::Min(truncate(hn::Add(scaled, hn::Set(DF(), 0.5f))), hn::Set(DI(), kTopCode<Block>));
       }
-      store_codes<Block>(codes, out);
+      store_nibbles<Block>(codes, out);
     }
     return true;
   }
@@ -196,21 +198,24 @@ using Q5_0 = Symmetric<BlockQ5_0, Encoding::kQ5_0>;
 using Q5_1 = Affine<BlockQ5_1, Encoding::kQ5_1>;
 
 template <class Direct>
-struct SymmetricScaled {
+struct AffineScaled {
   using Block = typename Direct::Block;
-  static constexpr Encoding kEncoding = Direct::kEncoding;
   static constexpr size_t kGroup = kBlock;
+  using Found = FoundRanges<Direct::kEncoding>;
   static EncodeFn direct() { return encode_blocks<Direct, Encoding::kF32>; }
 
-  static HWY_INLINE void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block) {
-    std::memcpy(block + offsetof(Block, d), &half, sizeof(half));
-    const VF inverse = hn::Set(DF(), 1.0f / scale);
+  static HWY_INLINE void encode_nearest(const float* x, const Found& found, size_t g, uint8_t* block) {
+    std::memcpy(block + offsetof(Block, d), &found.scale_half[g], sizeof(Block::d));
+    std::memcpy(block + offsetof(Block, m), &found.minimum_half[g], sizeof(Block::m));
+    const VF minimum = hn::Set(DF(), found.minimum[g]);
+    const VF inverse = hn::Set(DF(), 1.0f / found.scale[g]);
     VI codes[kBlockVectors];
     HWY_UNROLL(8)
     for (size_t v = 0; v < kBlockVectors; ++v) {
-      codes[v] = nearest_int<kEncoding, Direct::kZero>(hn::Mul(hn::LoadU(DF(), x + v * kLanes), inverse));
+      const VF above = hn::Sub(hn::LoadU(DF(), x + v * kLanes), minimum);
+      codes[v] = int_between(hn::Mul(above, inverse), kTopCode<Block>);
     }
-    store_codes<Block>(codes, block);
+    store_nibbles<Block>(codes, block);
   }
 };
 
@@ -231,8 +236,10 @@ DecodeFn find_decoder(Encoding from) {
 }
 
 EncodeFn find_scaled_encoder(Encoding to) {
-  if (to == Encoding::kQ4_0) return encode_scaled<SymmetricScaled<Q4_0>>;
-  if (to == Encoding::kQ5_0) return encode_scaled<SymmetricScaled<Q5_0>>;
+  if (to == Encoding::kQ4_0) return encode_scaled<Block32Scaled<Q4_0>>;
+  if (to == Encoding::kQ5_0) return encode_scaled<Block32Scaled<Q5_0>>;
+  if (to == Encoding::kQ4_1) return encode_scaled<AffineScaled<Q4_1>>;
+  if (to == Encoding::kQ5_1) return encode_scaled<AffineScaled<Q5_1>>;
   return nullptr;
 }
 

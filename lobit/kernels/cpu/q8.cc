@@ -6,25 +6,25 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
-#include "lobit/kernels/cpu/block32-inl.h"
-#include "lobit/kernels/cpu/scaled-inl.h"
+#include "lobit/kernels/cpu/scaled_block32-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lobit::kernels::HWY_NAMESPACE {
 namespace {
 #if LOBIT_HAS_VECTORS
 
-HWY_INLINE void store_codes(const VI* codes, uint8_t* block) {
-  const hn::FixedTag<int8_t, 16> d8;
-  auto* qs = reinterpret_cast<int8_t*>(block + offsetof(BlockQ8_0, qs));
-  hn::StoreU(pack_bytes<int8_t>(codes), d8, qs);
-  hn::StoreU(pack_bytes<int8_t>(codes + kBlockVectors / 2), d8, qs + 16);
-}
-
 struct Q8_0 {
   using Block = BlockQ8_0;
   static constexpr size_t kValues = kBlock;
   static constexpr Encoding kEncoding = Encoding::kQ8_0;
+  static constexpr int kZero = 0;
+
+  static HWY_INLINE void store_codes(const VI* codes, uint8_t* block) {
+    const hn::FixedTag<int8_t, 16> d8;
+    auto* qs = reinterpret_cast<int8_t*>(block + offsetof(Block, qs));
+    hn::StoreU(pack_bytes<int8_t>(codes), d8, qs);
+    hn::StoreU(pack_bytes<int8_t>(codes + kBlockVectors / 2), d8, qs + 16);
+  }
 
   template <Encoding kFrom>
   static HWY_INLINE bool encode(const void* values, size_t index, uint8_t* out) {
@@ -59,24 +59,6 @@ struct Q8_0 {
   }
 };
 
-struct Q8_0Scaled {
-  using Block = BlockQ8_0;
-  static constexpr Encoding kEncoding = Encoding::kQ8_0;
-  static constexpr size_t kGroup = kBlock;
-  static EncodeFn direct() { return encode_blocks<Q8_0, Encoding::kF32>; }
-
-  static HWY_INLINE void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block) {
-    std::memcpy(block + offsetof(Block, d), &half, sizeof(half));
-    const VF inverse = hn::Set(DF(), 1.0f / scale);
-    VI codes[kBlockVectors];
-    HWY_UNROLL(8)
-    for (size_t v = 0; v < kBlockVectors; ++v) {
-      codes[v] = nearest_int<kEncoding, 0>(hn::Mul(hn::LoadU(DF(), x + v * kLanes), inverse));
-    }
-    store_codes(codes, block);
-  }
-};
-
 EncodeFn find_encoder(Encoding from, Encoding to) {
   return to == Encoding::kQ8_0 ? encoder_from<Q8_0>(from) : nullptr;
 }
@@ -86,7 +68,7 @@ DecodeFn find_decoder(Encoding from) {
 }
 
 EncodeFn find_scaled_encoder(Encoding to) {
-  return to == Encoding::kQ8_0 ? encode_scaled<Q8_0Scaled> : nullptr;
+  return to == Encoding::kQ8_0 ? encode_scaled<Block32Scaled<Q8_0>> : nullptr;
 }
 
 #endif  // LOBIT_HAS_VECTORS

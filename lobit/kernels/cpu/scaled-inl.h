@@ -9,6 +9,7 @@
 #endif
 
 #include <algorithm>
+#include <utility>
 
 #include "lobit/dtype/reference.h"
 #include "lobit/dtype/scale_search_internal.h"
@@ -28,27 +29,43 @@ HWY_INLINE VF inverse_of(VF scale) {
   return hn::IfThenZeroElse(hn::Eq(scale, hn::Zero(DF())), hn::Div(hn::Set(DF(), 1.0f), scale));
 }
 
-// Values over the scale, brought into the codes' range; the sum with kRounder has the code in its last bits.
+// Where values over the scale may lie beyond the codes' range.
+struct Beyond {
+  bool low = true;
+  bool high = true;
+};
+
+// With a multiple of 1 / peak no value over the scale is larger than the multiple.
 template <Encoding kTo>
+constexpr Beyond beyond_with(float multiple) {
+  constexpr auto kRange = kSearch<kTo>;
+  if (kRange.unit == reference::SearchUnit::kRms) return {};
+  const float most = (multiple < 0 ? -multiple : multiple) * 1.0001f;  // the product's roundings, amply
+  return {.low = most >= 0.5f - kRange.low, .high = most >= kRange.high + 0.5f};
+}
+
+// Values over the scale, brought into the codes' range; the sum with kRounder has the code in its last bits.
+template <Encoding kTo, Beyond kBeyond = Beyond{}>
 HWY_INLINE VF clamp_and_round(VF scaled) {
-  const VF above = hn::Max(scaled, hn::Set(DF(), kSearch<kTo>.low));
-  const VF within = hn::Min(above, hn::Set(DF(), kSearch<kTo>.high));
-  return hn::Add(within, hn::Set(DF(), reference::kRounder));
+  if constexpr (kBeyond.low) scaled = hn::Max(scaled, hn::Set(DF(), kSearch<kTo>.low));
+  if constexpr (kBeyond.high) scaled = hn::Min(scaled, hn::Set(DF(), kSearch<kTo>.high));
+  return hn::Add(scaled, hn::Set(DF(), reference::kRounder));
 }
 
 // The codes of values over the scale. Of ternary encodings all values here are magnitudes.
-template <Encoding kTo>
+template <Encoding kTo, Beyond kBeyond = Beyond{}>
 HWY_INLINE VF nearest_code(VF scaled) {
   if constexpr (kSearch<kTo>.is_ternary()) {
     return hn::IfThenElseZero(hn::Ge(scaled, hn::Set(DF(), 0.5f)), hn::Set(DF(), 1.0f));
   }
-  return hn::Sub(clamp_and_round<kTo>(scaled), hn::Set(DF(), reference::kRounder));
+  return hn::Sub(clamp_and_round<kTo, kBeyond>(scaled), hn::Set(DF(), reference::kRounder));
 }
+
+inline constexpr int kRounderBits = 0x4B400000;  // of kRounder
 
 // The same as integers, `kBias` higher.
 template <Encoding kTo, int kBias>
 HWY_INLINE VI nearest_int(VF scaled) {
-  constexpr int kRounderBits = 0x4B400000;
   return hn::Sub(hn::BitCast(DI(), clamp_and_round<kTo>(scaled)), hn::Set(DI(), kRounderBits - kBias));
 }
 
@@ -74,13 +91,13 @@ HWY_INLINE hn::Vec<D> load_quads(D d, const float* const* groups, size_t index) 
   }
 }
 
-// Value j of group g -> tile[j * kLanes + g]; magnitudes for ternary encodings.
-template <Encoding kTo, size_t kGroup>
+// Value j of group g, or its magnitude -> tile[j * kLanes + g].
+template <bool kMagnitudes, size_t kGroup>
 HWY_INLINE void transpose(const float* const* groups, float* tile) {
   const hn::Repartition<double, DF> d64;
   const auto store = [&](auto pair, size_t j) {
     const VF v = hn::BitCast(DF(), pair);
-    hn::Store(kSearch<kTo>.is_ternary() ? hn::Abs(v) : v, DF(), tile + j * kLanes);
+    hn::Store(kMagnitudes ? hn::Abs(v) : v, DF(), tile + j * kLanes);
   };
   for (size_t j = 0; j < kGroup; j += 4) {
     const VF a = load_quads(DF(), groups, j);
@@ -109,17 +126,51 @@ struct Fit {
   HWY_INLINE VF score() const { return hn::Div(hn::Mul(xq, xq), codes()); }
 };
 
-// fits[k] of inverses[k] for all groups of the tile.
-template <Encoding kTo, size_t kGroup, size_t kTries>
-HWY_INLINE void fit(const float* tile, const VF* inverses, Fit* fits) {
+// Adds a value of each group to the fit for one inverse.
+template <Encoding kTo, Beyond kBeyond>
+HWY_INLINE void add_to_fit(VF v, VF inverse, Fit& fit) {
+  const VF q = nearest_code<kTo, kBeyond>(hn::Mul(v, inverse));
+  fit.xq = hn::Add(fit.xq, hn::Mul(v, q));
+  fit.qq = hn::Add(fit.qq, kSearch<kTo>.is_ternary() ? q : hn::Mul(q, q));
+}
+
+// The fit of one inverse for all groups of the tile.
+template <Encoding kTo, size_t kGroup>
+HWY_INLINE Fit fit_of(const float* tile, VF inverse) {
+  Fit fit;
+  for (size_t j = 0; j < kGroup; ++j) {
+    add_to_fit<kTo, Beyond{}>(hn::Load(DF(), tile + j * kLanes), inverse, fit);
+  }
+  return fit;
+}
+
+// The best of the tried multiples, as many at once as kTriesAtOnce says.
+struct BestFit {
+  Fit fit;
+  VF score;
+
+  HWY_INLINE BestFit() : score(hn::Zero(DF())) {}
+  HWY_INLINE void consider(const Fit& tried) {
+    const VF tried_score = tried.score();
+    const auto higher = hn::Gt(tried_score, score);
+    score = hn::IfThenElse(higher, tried_score, score);
+    fit.xq = hn::IfThenElse(higher, tried.xq, fit.xq);
+    fit.qq = hn::IfThenElse(higher, tried.qq, fit.qq);
+  }
+};
+
+template <Encoding kTo, size_t kGroup, size_t kFirst, size_t... kTry>
+HWY_INLINE void try_multiples(const float* tile, VF unit, BestFit& best, std::index_sequence<kTry...>) {
+  constexpr auto& kMultiples = kSearch<kTo>.multiples;
+  const VF inverses[] = {hn::Mul(hn::Set(DF(), kMultiples[kFirst + kTry]), unit)...};
+  Fit fits[sizeof...(kTry)];
   for (size_t j = 0; j < kGroup; ++j) {
     const VF v = hn::Load(DF(), tile + j * kLanes);
-    HWY_UNROLL(4)
-    for (size_t k = 0; k < kTries; ++k) {
-      const VF q = nearest_code<kTo>(hn::Mul(v, inverses[k]));
-      fits[k].xq = hn::Add(fits[k].xq, hn::Mul(v, q));
-      fits[k].qq = hn::Add(fits[k].qq, kSearch<kTo>.is_ternary() ? q : hn::Mul(q, q));
-    }
+    (add_to_fit<kTo, beyond_with<kTo>(kMultiples[kFirst + kTry])>(v, inverses[kTry], fits[kTry]), ...);
+  }
+  (best.consider(fits[kTry]), ...);
+  if constexpr (kFirst + sizeof...(kTry) < kMultiples.size()) {
+    try_multiples<kTo, kGroup, kFirst + sizeof...(kTry)>(tile, unit, best, std::index_sequence<kTry...>());
   }
 }
 
@@ -166,15 +217,20 @@ HWY_INLINE VF search_unit(const Extent& e) {
   return hn::Div(one, hn::Sqrt(hn::Mul(e.squares, hn::Set(DF(), 1.0f / kGroup))));
 }
 
-// What was found for the groups of a tile.
-struct Found {
+// The scales found for the groups of a tile.
+template <Encoding kTo, size_t kGroup>
+struct FoundScales {
+  static constexpr bool kMagnitudes = kSearch<kTo>.is_ternary();
+
   alignas(64) float scale[kLanes];
-  alignas(64) uint16_t half[kLanes];
+  alignas(64) uint16_t half[kLanes];  // the same numbers as F16
   uint32_t better = 0;  // bit g: group g has a smaller error with its scale than with the direct one
+
+  HWY_INLINE void search(const float* tile);
 };
 
 template <Encoding kTo, size_t kGroup>
-HWY_INLINE void search(const float* tile, Found& found) {
+HWY_INLINE void FoundScales<kTo, kGroup>::search(const float* tile) {
   const DF d;
   const Extent extent = extent_of<kTo, kGroup>(tile);
   const VF direct = hn::Div(extent.peak, hn::Set(d, kSearch<kTo>.divisor));
@@ -182,46 +238,29 @@ HWY_INLINE void search(const float* tile, Found& found) {
   const VF direct_error = squared_error<kGroup>(tile, direct_stored, hn::Div(hn::Set(d, 1.0f), direct),
                                                 [](VF v) { return direct_code<kTo>(v); });
   const VF unit = search_unit<kTo, kGroup>(extent);
-  Fit best;
-  VF best_score = hn::Zero(d);
-  constexpr auto& kMultiples = kSearch<kTo>.multiples;
-  for (size_t first = 0; first < kMultiples.size(); first += kTriesAtOnce) {
-    VF inverses[kTriesAtOnce];
-    Fit fits[kTriesAtOnce];
-    for (size_t k = 0; k < kTriesAtOnce; ++k) {
-      inverses[k] = hn::Mul(hn::Set(d, kMultiples[first + k]), unit);
-    }
-    fit<kTo, kGroup, kTriesAtOnce>(tile, inverses, fits);
-    for (const Fit& tried : fits) {
-      const VF score = tried.score();
-      const auto higher = hn::Gt(score, best_score);
-      best_score = hn::IfThenElse(higher, score, best_score);
-      best.xq = hn::IfThenElse(higher, tried.xq, best.xq);
-      best.qq = hn::IfThenElse(higher, tried.qq, best.qq);
-    }
-  }
-  const VF inverse = inverse_of(best.scale());
-  Fit refined;
-  fit<kTo, kGroup, 1>(tile, &inverse, &refined);
-  const VU16 half = f32_to_f16(refined.scale());
-  const VF scale = f16_to_f32(half);
+  BestFit best;
+  try_multiples<kTo, kGroup, 0>(tile, unit, best, std::make_index_sequence<kTriesAtOnce>());
+  const Fit refined = fit_of<kTo, kGroup>(tile, inverse_of(best.fit.scale()));
+  const VU16 stored = f32_to_f16(refined.scale());
+  const VF found = f16_to_f32(stored);
   const VF error =
-      squared_error<kGroup>(tile, scale, inverse_of(scale), [](VF v) { return nearest_code<kTo>(v); });
+      squared_error<kGroup>(tile, found, inverse_of(found), [](VF v) { return nearest_code<kTo>(v); });
 
   const auto large = hn::Ge(hn::Abs(extent.peak), hn::Set(d, kTinyGroup));
   const auto fits_half = hn::Lt(hn::Abs(direct), hn::Set(d, 65520.0f));
   const auto less = hn::Lt(error, hn::Mul(direct_error, hn::Set(d, reference::kClearlyLess)));
-  const auto nonzero = hn::Ne(scale, hn::Zero(d));
-  found.better = bits_from_mask(hn::And(hn::And(large, fits_half), hn::And(less, nonzero)));
-  hn::Store(scale, d, found.scale);
-  hn::Store(half, DU16(), found.half);
+  const auto nonzero = hn::Ne(found, hn::Zero(d));
+  better = bits_from_mask(hn::And(hn::And(large, fits_half), hn::And(less, nonzero)));
+  hn::Store(found, d, scale);
+  hn::Store(stored, DU16(), half);
 }
 
 // EncodeFn of `Codec`, which has
-//   Block, kEncoding, kGroup
+//   Block, kGroup
+//   Found: FoundScales, or what else looks at a tile
 //   static EncodeFn direct(): the direct encoder
-//   static void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block)
-// for one group with the codes that nearest_code() gives; `scale` and `half` are the same number.
+//   static void encode_nearest(const float* x, const Found& found, size_t g, uint8_t* block)
+// for one group, which was group g of the tile, with the codes nearest to what was found.
 template <class Codec>
 EncodeCounts encode_scaled(const void* values, void* blocks, size_t count) {
   constexpr size_t kGroup = Codec::kGroup;
@@ -230,18 +269,18 @@ EncodeCounts encode_scaled(const void* values, void* blocks, size_t count) {
   const auto* x = static_cast<const float*>(values);
   auto* out = static_cast<uint8_t*>(blocks);
   alignas(64) float tile[kGroup * kLanes];
-  Found found;
+  typename Codec::Found found;
   EncodeCounts counts;
   for (size_t left = count / kGroup; left > 0;) {
     const size_t groups = std::min(left, kLanes);
     const float* rows[kLanes];
     for (size_t g = 0; g < kLanes; ++g) rows[g] = x + std::min(g, groups - 1) * kGroup;
-    transpose<Codec::kEncoding, kGroup>(rows, tile);
-    search<Codec::kEncoding, kGroup>(tile, found);
+    transpose<Codec::Found::kMagnitudes, kGroup>(rows, tile);
+    found.search(tile);
     counts += direct(x, out, groups * kGroup);
     for (size_t g = 0; g < groups; ++g) {
       if ((found.better >> g & 1u) == 0) continue;
-      Codec::encode_nearest(rows[g], found.scale[g], found.half[g], out + g * kBytes);
+      Codec::encode_nearest(rows[g], found, g, out + g * kBytes);
     }
     x += groups * kGroup;
     out += groups * kBytes;

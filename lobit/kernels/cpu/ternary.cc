@@ -222,13 +222,14 @@ ValidBlocksFn find_valid_blocks() {
 template <class Direct>
 struct TernaryScaled {
   using Block = typename Direct::Block;
-  static constexpr Encoding kEncoding = Direct::kEncoding;
   static constexpr size_t kGroup = Direct::kGroup;
+  using Found = FoundScales<Direct::kEncoding, kGroup>;
   static EncodeFn direct() { return encode_ternary<Direct, Encoding::kF32>; }
 
-  static HWY_INLINE void encode_nearest(const float* x, float scale, uint16_t half, uint8_t* block) {
-    const int32_t threshold = hn::GetLane(threshold_of(hn::Set(DF(), scale)));
-    Direct::template encode<Encoding::kF32>(reinterpret_cast<const int32_t*>(x), threshold, half, block);
+  static HWY_INLINE void encode_nearest(const float* x, const Found& found, size_t g, uint8_t* block) {
+    const int32_t threshold = hn::GetLane(threshold_of(hn::Set(DF(), found.scale[g])));
+    Direct::template encode<Encoding::kF32>(reinterpret_cast<const int32_t*>(x), threshold, found.half[g],
+                                            block);
   }
 };
 

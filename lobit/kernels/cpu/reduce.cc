@@ -1,0 +1,464 @@
+#include "lobit/kernels/reduce.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "lobit/kernels/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lobit/kernels/cpu/reduce.cc"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include "lobit/kernels/cpu/common-inl.h"
+
+// Once for all targets.
+#ifndef LOBIT_KERNELS_CPU_REDUCE_ONCE_
+#define LOBIT_KERNELS_CPU_REDUCE_ONCE_
+namespace lobit::kernels {
+namespace {
+
+constexpr size_t kTerms = 4;
+constexpr size_t kExtremes = 3;
+
+// Ahead of the values that are read, in values: one stream alone does not keep the memory busy.
+constexpr size_t kAhead = 1024;
+
+// Every kernel for one target, by term or extreme.
+struct ReduceKernels {
+  std::array<void (*)(const float*, size_t, double, double*), kTerms> add_run;
+  std::array<void (*)(const float*, size_t, size_t, size_t, double*), kTerms> add_rows;
+  std::array<void (*)(const float*, size_t, size_t, double*), kTerms> sums_of_runs;
+  void (*add_moments)(const float*, size_t, size_t, size_t, const float*, double*, double*);
+  std::array<float (*)(const float*, size_t, float), kExtremes> extreme_of;
+  std::array<void (*)(const float*, size_t, size_t, float*), kExtremes> extremes_of_runs;
+  std::array<void (*)(const float*, size_t, size_t, size_t, float*), kExtremes> extreme_of_rows;
+  size_t (*find_value)(const float*, size_t, float);
+  std::array<void (*)(const float*, size_t, int32_t, float*, int32_t*), kExtremes> place_of_rows;
+};
+
+template <SumTerm kTerm>
+double term_of(float value, double center) {
+  const double x = value;
+  if constexpr (kTerm == SumTerm::kValue) return x;
+  if constexpr (kTerm == SumTerm::kMagnitude) return std::fabs(x);
+  if constexpr (kTerm == SumTerm::kSquare) return x * x;
+  return (x - center) * (x - center);
+}
+
+// Adds lanes in pairs.
+template <size_t kCount>
+double total_of(double* lanes) {
+  for (size_t half = kCount / 2; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
+}
+
+// Whether `a` comes before `b`, for numbers.
+template <Extreme kWhich>
+bool beats(float a, float b) {
+  return kWhich == Extreme::kMin ? a < b : a > b;
+}
+
+template <Extreme kWhich>
+float more_extreme(float value, float best) {
+  const float x = kWhich == Extreme::kMaxMagnitude ? std::fabs(value) : value;
+  return beats<kWhich>(x, best) || std::isnan(x) ? x : best;
+}
+
+namespace scalar {
+
+template <SumTerm kTerm>
+void add_run(const float* values, size_t count, double center, double* lanes) {
+  for (size_t i = 0; i < count; ++i) lanes[i % kSumLanes] += term_of<kTerm>(values[i], center);
+}
+
+template <SumTerm kTerm>
+void sums_of_runs(const float* values, size_t runs, size_t count, double* sums) {
+  for (size_t run = 0; run < runs; ++run, values += count) {
+    double lanes[kSumLanes] = {};
+    add_run<kTerm>(values, count, 0.0, lanes);
+    sums[run] = total_of<kSumLanes>(lanes);
+  }
+}
+
+template <SumTerm kTerm>
+void add_rows(const float* values, size_t rows, size_t stride, size_t columns, double* sums) {
+  for (size_t r = 0; r < rows; ++r, values += stride) {
+    for (size_t c = 0; c < columns; ++c) sums[c] += term_of<kTerm>(values[c], 0.0);
+  }
+}
+
+void add_moments(const float* values, size_t rows, size_t stride, size_t columns, const float* shift,
+                 double* first, double* second) {
+  for (size_t r = 0; r < rows; ++r, values += stride) {
+    for (size_t c = 0; c < columns; ++c) {
+      const double d = static_cast<double>(values[c]) - static_cast<double>(shift[c]);
+      first[c] += d;
+      second[c] += d * d;
+    }
+  }
+}
+
+template <Extreme kWhich>
+float extreme_of(const float* values, size_t count, float so_far) {
+  for (size_t i = 0; i < count && !std::isnan(so_far); ++i) so_far = more_extreme<kWhich>(values[i], so_far);
+  return so_far;
+}
+
+template <Extreme kWhich>
+void extremes_of_runs(const float* values, size_t runs, size_t count, float* extremes) {
+  for (size_t run = 0; run < runs; ++run, values += count) {
+    extremes[run] = extreme_of<kWhich>(values, count, before_extreme(kWhich));
+  }
+}
+
+template <Extreme kWhich>
+void extreme_of_rows(const float* values, size_t rows, size_t stride, size_t columns, float* extremes) {
+  for (size_t r = 0; r < rows; ++r, values += stride) {
+    for (size_t c = 0; c < columns; ++c) extremes[c] = more_extreme<kWhich>(values[c], extremes[c]);
+  }
+}
+
+size_t find_value(const float* values, size_t count, float value) {
+  const bool nan = std::isnan(value);
+  const float* const found =
+      std::find_if(values, values + count, [&](float v) { return nan ? std::isnan(v) : v == value; });
+  return static_cast<size_t>(found - values);
+}
+
+template <Extreme kWhich>
+void place_of_rows(const float* values, size_t columns, int32_t row, float* best, int32_t* places) {
+  for (size_t c = 0; c < columns; ++c) {
+    if (std::isnan(best[c])) continue;
+    if (!beats<kWhich>(values[c], best[c]) && !std::isnan(values[c])) continue;
+    best[c] = values[c];
+    places[c] = row;
+  }
+}
+
+constexpr ReduceKernels kKernels{
+    {add_run<SumTerm::kValue>, add_run<SumTerm::kMagnitude>, add_run<SumTerm::kSquare>,
+     add_run<SumTerm::kSquaredDeviation>},
+    {add_rows<SumTerm::kValue>, add_rows<SumTerm::kMagnitude>, add_rows<SumTerm::kSquare>, nullptr},
+    {sums_of_runs<SumTerm::kValue>, sums_of_runs<SumTerm::kMagnitude>, sums_of_runs<SumTerm::kSquare>,
+     nullptr},
+    add_moments,
+    {extreme_of<Extreme::kMin>, extreme_of<Extreme::kMax>, extreme_of<Extreme::kMaxMagnitude>},
+    {extremes_of_runs<Extreme::kMin>, extremes_of_runs<Extreme::kMax>,
+     extremes_of_runs<Extreme::kMaxMagnitude>},
+    {extreme_of_rows<Extreme::kMin>, extreme_of_rows<Extreme::kMax>, extreme_of_rows<Extreme::kMaxMagnitude>},
+    find_value,
+    {place_of_rows<Extreme::kMin>, place_of_rows<Extreme::kMax>, nullptr}};
+
+}  // namespace scalar
+}  // namespace
+}  // namespace lobit::kernels
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace lobit::kernels::HWY_NAMESPACE {
+namespace {
+#if LOBIT_HAS_VECTORS
+
+using DD = hn::CappedTag<double, 8>;
+using DH = hn::Rebind<float, DD>;  // as many floats as DD has doubles
+using VD = hn::Vec<DD>;
+using VH = hn::Vec<DH>;
+
+constexpr size_t kWidth = HWY_LANES(float) / 2;
+constexpr size_t kParts = kSumLanes / kWidth;
+static_assert(kParts * kWidth == kSumLanes);
+
+template <SumTerm kTerm>
+HWY_INLINE VD terms_of(const float* values, VD center) {
+  const VD x = hn::PromoteTo(DD(), hn::LoadU(DH(), values));
+  if constexpr (kTerm == SumTerm::kValue) return x;
+  if constexpr (kTerm == SumTerm::kMagnitude) return hn::Abs(x);
+  if constexpr (kTerm == SumTerm::kSquare) return hn::Mul(x, x);
+  const VD d = hn::Sub(x, center);
+  return hn::Mul(d, d);
+}
+
+// The lanes of a run in registers. Terms of 0, which do not change a sum, fill up the last sixteen values of
+// a run.
+template <SumTerm kTerm>
+HWY_INLINE void add_values(const float* values, size_t count, VD center, VD* sums) {
+  const size_t whole = count - count % kSumLanes;
+  for (size_t i = 0; i < whole; i += kSumLanes) {
+    hwy::Prefetch(values + i + kAhead);
+    HWY_UNROLL(8)
+    for (size_t p = 0; p < kParts; ++p) {
+      sums[p] = hn::Add(sums[p], terms_of<kTerm>(values + i + p * kWidth, center));
+    }
+  }
+  if (whole == count) return;
+  alignas(64) double terms[kSumLanes] = {};
+  const double number = hn::GetLane(center);
+  for (size_t i = whole; i < count; ++i) terms[i - whole] = term_of<kTerm>(values[i], number);
+  for (size_t p = 0; p < kParts; ++p) sums[p] = hn::Add(sums[p], hn::Load(DD(), terms + p * kWidth));
+}
+
+template <SumTerm kTerm>
+void add_run(const float* values, size_t count, double center, double* lanes) {
+  VD sums[kParts];
+  for (size_t p = 0; p < kParts; ++p) sums[p] = hn::LoadU(DD(), lanes + p * kWidth);
+  add_values<kTerm>(values, count, hn::Set(DD(), center), sums);
+  for (size_t p = 0; p < kParts; ++p) hn::StoreU(sums[p], DD(), lanes + p * kWidth);
+}
+
+template <SumTerm kTerm>
+void sums_of_runs(const float* values, size_t runs, size_t count, double* sums) {
+  for (size_t run = 0; run < runs; ++run, values += count) {
+    VD parts[kParts];
+    for (VD& part : parts) part = hn::Zero(DD());
+    add_values<kTerm>(values, count, hn::Zero(DD()), parts);
+    for (size_t half = kParts / 2; half > 0; half /= 2) {
+      for (size_t p = 0; p < half; ++p) parts[p] = hn::Add(parts[p], parts[p + half]);
+    }
+    alignas(64) double lanes[kWidth];
+    hn::Store(parts[0], DD(), lanes);
+    sums[run] = total_of<kWidth>(lanes);
+  }
+}
+
+// kRows rows at once, so that sums are loaded and stored once for them.
+template <SumTerm kTerm, size_t kRows>
+HWY_INLINE void add_some_rows(const float* values, size_t stride, size_t columns, double* sums) {
+  const VD none = hn::Zero(DD());
+  const size_t whole = columns - columns % kWidth;
+  for (size_t c = 0; c < whole; c += kWidth) {
+    VD sum = hn::LoadU(DD(), sums + c);
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) sum = hn::Add(sum, terms_of<kTerm>(values + r * stride + c, none));
+    hn::StoreU(sum, DD(), sums + c);
+  }
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t c = whole; c < columns; ++c) sums[c] += term_of<kTerm>(values[r * stride + c], 0.0);
+  }
+}
+
+template <SumTerm kTerm>
+void add_rows(const float* values, size_t rows, size_t stride, size_t columns, double* sums) {
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) add_some_rows<kTerm, 4>(values + r * stride, stride, columns, sums);
+  for (; r < rows; ++r) add_some_rows<kTerm, 1>(values + r * stride, stride, columns, sums);
+}
+
+template <size_t kRows>
+HWY_INLINE void add_moments_of_some(const float* values, size_t stride, size_t whole, const float* shift,
+                                    double* first, double* second) {
+  for (size_t c = 0; c < whole; c += kWidth) {
+    const VD about = hn::PromoteTo(DD(), hn::LoadU(DH(), shift + c));
+    VD sum = hn::LoadU(DD(), first + c);
+    VD squares = hn::LoadU(DD(), second + c);
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) {
+      const VD d = hn::Sub(hn::PromoteTo(DD(), hn::LoadU(DH(), values + r * stride + c)), about);
+      sum = hn::Add(sum, d);
+      squares = hn::Add(squares, hn::Mul(d, d));
+    }
+    hn::StoreU(sum, DD(), first + c);
+    hn::StoreU(squares, DD(), second + c);
+  }
+}
+
+void add_moments(const float* values, size_t rows, size_t stride, size_t columns, const float* shift,
+                 double* first, double* second) {
+  const size_t whole = columns - columns % kWidth;
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    add_moments_of_some<4>(values + r * stride, stride, whole, shift, first, second);
+  }
+  for (; r < rows; ++r) add_moments_of_some<1>(values + r * stride, stride, whole, shift, first, second);
+  scalar::add_moments(values + whole, rows, stride, columns - whole, shift + whole, first + whole,
+                      second + whole);
+}
+
+// `best` where no value beats it: also where a value is NaN.
+template <Extreme kWhich>
+HWY_INLINE VF better_of(VF value, VF best) {
+#if HWY_ARCH_X86
+  // x86 takes the second operand when either is NaN.
+  return kWhich == Extreme::kMin ? hn::Min(value, best) : hn::Max(value, best);
+#else
+  const auto wins = kWhich == Extreme::kMin ? hn::Lt(value, best) : hn::Gt(value, best);
+  return hn::IfThenElse(wins, value, best);
+#endif
+}
+
+template <Extreme kWhich>
+HWY_INLINE VF load_for(const float* values) {
+  const VF v = hn::LoadU(DF(), values);
+  return kWhich == Extreme::kMaxMagnitude ? hn::Abs(v) : v;
+}
+
+template <Extreme kWhich>
+float extreme_of(const float* values, size_t count, float so_far) {
+  constexpr size_t kStreams = 4;  // hide the latency of a comparison
+  constexpr size_t kStep = kStreams * kLanes;
+  VF best[kStreams];
+  for (VF& b : best) b = hn::Set(DF(), so_far);
+  auto nan = hn::IsNaN(best[0]);
+  const size_t whole = count - count % kStep;
+  for (size_t i = 0; i < whole; i += kStep) {
+    HWY_UNROLL(4)
+    for (size_t s = 0; s < kStreams; ++s) {
+      hwy::Prefetch(values + i + s * kLanes + kAhead);
+      const VF v = load_for<kWhich>(values + i + s * kLanes);
+      nan = hn::Or(nan, hn::IsNaN(v));
+      best[s] = better_of<kWhich>(v, best[s]);
+    }
+  }
+  if (!hn::AllFalse(DF(), nan)) return std::numeric_limits<float>::quiet_NaN();
+  const VF half = better_of<kWhich>(better_of<kWhich>(best[0], best[1]), better_of<kWhich>(best[2], best[3]));
+  const VF one = kWhich == Extreme::kMin ? hn::MinOfLanes(DF(), half) : hn::MaxOfLanes(DF(), half);
+  return scalar::extreme_of<kWhich>(values + whole, count - whole, hn::GetLane(one));
+}
+
+template <Extreme kWhich>
+void extremes_of_runs(const float* values, size_t runs, size_t count, float* extremes) {
+  for (size_t run = 0; run < runs; ++run, values += count) {
+    extremes[run] = extreme_of<kWhich>(values, count, before_extreme(kWhich));
+  }
+}
+
+template <Extreme kWhich, size_t kRows>
+HWY_INLINE void extreme_of_some_rows(const float* values, size_t stride, size_t whole, float* extremes) {
+  for (size_t c = 0; c < whole; c += kLanes) {
+    VF best = hn::LoadU(DF(), extremes + c);
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) {
+      const VF v = load_for<kWhich>(values + r * stride + c);
+      best = hn::IfThenElse(hn::IsNaN(v), v, better_of<kWhich>(v, best));
+    }
+    hn::StoreU(best, DF(), extremes + c);
+  }
+}
+
+template <Extreme kWhich>
+void extreme_of_rows(const float* values, size_t rows, size_t stride, size_t columns, float* extremes) {
+  const size_t whole = columns - columns % kLanes;
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    extreme_of_some_rows<kWhich, 4>(values + r * stride, stride, whole, extremes);
+  }
+  for (; r < rows; ++r) extreme_of_some_rows<kWhich, 1>(values + r * stride, stride, whole, extremes);
+  scalar::extreme_of_rows<kWhich>(values + whole, rows, stride, columns - whole, extremes + whole);
+}
+
+size_t find_value(const float* values, size_t count, float value) {
+  const VF sought = hn::Set(DF(), value);
+  const bool nan = std::isnan(value);
+  const size_t whole = count - count % kLanes;
+  for (size_t i = 0; i < whole; i += kLanes) {
+    const VF v = hn::LoadU(DF(), values + i);
+    const auto found = nan ? hn::IsNaN(v) : hn::Eq(v, sought);
+    if (!hn::AllFalse(DF(), found)) return i + static_cast<size_t>(hn::FindFirstTrue(DF(), found));
+  }
+  return whole + scalar::find_value(values + whole, count - whole, value);
+}
+
+template <Extreme kWhich>
+void place_of_rows(const float* values, size_t columns, int32_t row, float* best, int32_t* places) {
+  const VI here = hn::Set(DI(), row);
+  const size_t whole = columns - columns % kLanes;
+  for (size_t c = 0; c < whole; c += kLanes) {
+    const VF v = hn::LoadU(DF(), values + c);
+    const VF old = hn::LoadU(DF(), best + c);
+    const auto beats = kWhich == Extreme::kMin ? hn::Lt(v, old) : hn::Gt(v, old);
+    const auto take = hn::Or(beats, hn::AndNot(hn::IsNaN(old), hn::IsNaN(v)));
+    hn::StoreU(hn::IfThenElse(take, v, old), DF(), best + c);
+    const VI place = hn::LoadU(DI(), places + c);
+    hn::StoreU(hn::IfThenElse(hn::RebindMask(DI(), take), here, place), DI(), places + c);
+  }
+  scalar::place_of_rows<kWhich>(values + whole, columns - whole, row, best + whole, places + whole);
+}
+
+const ReduceKernels* find_reduce() {
+  static constexpr ReduceKernels kKernels{
+      {add_run<SumTerm::kValue>, add_run<SumTerm::kMagnitude>, add_run<SumTerm::kSquare>,
+       add_run<SumTerm::kSquaredDeviation>},
+      {add_rows<SumTerm::kValue>, add_rows<SumTerm::kMagnitude>, add_rows<SumTerm::kSquare>, nullptr},
+      {sums_of_runs<SumTerm::kValue>, sums_of_runs<SumTerm::kMagnitude>, sums_of_runs<SumTerm::kSquare>,
+       nullptr},
+      add_moments,
+      {extreme_of<Extreme::kMin>, extreme_of<Extreme::kMax>, extreme_of<Extreme::kMaxMagnitude>},
+      {extremes_of_runs<Extreme::kMin>, extremes_of_runs<Extreme::kMax>,
+       extremes_of_runs<Extreme::kMaxMagnitude>},
+      {extreme_of_rows<Extreme::kMin>, extreme_of_rows<Extreme::kMax>,
+       extreme_of_rows<Extreme::kMaxMagnitude>},
+      find_value,
+      {place_of_rows<Extreme::kMin>, place_of_rows<Extreme::kMax>, nullptr}};
+  return &kKernels;
+}
+
+#else
+const ReduceKernels* find_reduce() {
+  return &scalar::kKernels;
+}
+#endif  // LOBIT_HAS_VECTORS
+}  // namespace
+}  // namespace lobit::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lobit::kernels {
+namespace {
+
+HWY_EXPORT(find_reduce);
+
+const ReduceKernels& kernels_in_use() {
+  if (simd_level() == SimdLevel::kScalar) return scalar::kKernels;
+  return *HWY_DYNAMIC_DISPATCH(find_reduce)();
+}
+
+}  // namespace
+
+double total(const SumLanes& lanes) {
+  SumLanes sums = lanes;
+  return total_of<kSumLanes>(sums.data());
+}
+
+void add_run(SumTerm term, const float* values, size_t count, double center, SumLanes& lanes) {
+  kernels_in_use().add_run[static_cast<size_t>(term)](values, count, center, lanes.data());
+}
+
+void sums_of_runs(SumTerm term, const float* values, size_t runs, size_t count, double* sums) {
+  kernels_in_use().sums_of_runs[static_cast<size_t>(term)](values, runs, count, sums);
+}
+
+void add_rows(SumTerm term, const float* values, size_t rows, size_t stride, size_t columns, double* sums) {
+  kernels_in_use().add_rows[static_cast<size_t>(term)](values, rows, stride, columns, sums);
+}
+
+void add_moments(const float* values, size_t rows, size_t stride, size_t columns, const float* shift,
+                 double* first, double* second) {
+  kernels_in_use().add_moments(values, rows, stride, columns, shift, first, second);
+}
+
+float extreme_of(Extreme which, const float* values, size_t count, float so_far) {
+  return kernels_in_use().extreme_of[static_cast<size_t>(which)](values, count, so_far);
+}
+
+void extremes_of_runs(Extreme which, const float* values, size_t runs, size_t count, float* extremes) {
+  kernels_in_use().extremes_of_runs[static_cast<size_t>(which)](values, runs, count, extremes);
+}
+
+void extreme_of_rows(Extreme which, const float* values, size_t rows, size_t stride, size_t columns,
+                     float* extremes) {
+  kernels_in_use().extreme_of_rows[static_cast<size_t>(which)](values, rows, stride, columns, extremes);
+}
+
+size_t find_value(const float* values, size_t count, float value) {
+  return kernels_in_use().find_value(values, count, value);
+}
+
+void place_of_rows(Extreme which, const float* values, size_t columns, int32_t row, float* best,
+                   int32_t* places) {
+  kernels_in_use().place_of_rows[static_cast<size_t>(which)](values, columns, row, best, places);
+}
+
+}  // namespace lobit::kernels
+#endif  // HWY_ONCE
