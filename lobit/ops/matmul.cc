@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,7 +16,20 @@
 namespace lobit::ops {
 namespace {
 
-using namespace detail;
+using detail::broadcast_shape;
+using detail::check_context;
+using detail::check_operand;
+using detail::kFewRows;
+using detail::kFloats;
+using detail::kTileValues;
+using detail::MatmulCall;
+using detail::MatrixOperand;
+using detail::multiply_float_rows;
+using detail::multiply_int8_rows;
+using detail::multiply_panels;
+using detail::MultiplyFn;
+using detail::Output;
+using detail::result_format;
 using enum Encoding;
 
 constexpr std::string_view kOp = "matmul";
@@ -182,7 +196,7 @@ Status fill(const Tensor& a, const Tensor& b, const MatmulShapes& shapes, const 
   LOBIT_RETURN_IF_ERROR(multiply(a, b, shapes, entry, transpose_b, values, context));
   const kernels::EncodeFn encode = kernels::encoder(kF32, output.encoding());
   constexpr uint64_t kPiece = 16 * kTileValues;
-  for_each_range(context, elements, kPiece, [&](uint64_t first, uint64_t count) {
+  detail::for_each_range(context, elements, kPiece, [&](uint64_t first, uint64_t count) {
     encode(values + first, output.bytes() + first * to.block_bytes, count);
   });
   return {};
@@ -208,7 +222,7 @@ Status run(const Prepared& prepared, const Tensor& a, const Tensor& b, Tensor& o
   const ScopedFpEnv fp_env;
   const MatmulShapes& shapes = prepared.shapes;
   LOBIT_TRY(Output output, Output::create(kOp, out, shapes.result, kFloats, context));
-  OpScope scope(context.profiler, kOp, thread_count(context));
+  OpScope scope(context.profiler, kOp, detail::thread_count(context));
   scope.reads(a);
   scope.reads(b);
   scope.writes(shapes.result, out.format());
@@ -235,10 +249,10 @@ Result<Tensor> matmul(const Tensor& a, const Tensor& b, const OpContext& context
 Status matmul(const Tensor& a, const Tensor& b, Tensor& out, const OpContext& context,
               const MatmulOptions& options) {
   // An operand that is `out` itself is read to the end: another share in its block makes a new one for `out`.
-  const Tensor left = a;
-  const Tensor right = b;
-  LOBIT_TRY(const Prepared prepared, prepare(left, right, context, options));
-  return run(prepared, left, right, out, context, options.transpose_b);
+  std::optional<Tensor> share;
+  if (&out == &a || &out == &b) share = out;
+  LOBIT_TRY(const Prepared prepared, prepare(a, b, context, options));
+  return run(prepared, a, b, out, context, options.transpose_b);
 }
 
 }  // namespace lobit::ops

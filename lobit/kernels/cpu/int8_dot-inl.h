@@ -137,17 +137,18 @@ class ByteDot {
   Sums sums_;
 };
 
-// The F16 at `bytes` in all lanes of D, a tag of floats that has at most kLanes.
+// The F16 at `bytes` times `factor` in all lanes of D, a tag of floats: made in a short vector, which costs a
+// machine less than a long one.
 template <class D>
-HWY_INLINE hn::Vec<D> half_in_lanes(D d, const uint8_t* bytes) {
-  if constexpr (hn::MaxLanes(D()) == kLanes) {
-    return broadcast_half(bytes);
-  } else {
-    uint16_t bits;
-    std::memcpy(&bits, bytes, sizeof(bits));
-    const hn::Rebind<uint16_t, D> d16;
-    return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, D>(), hn::Set(d16, bits)));
-  }
+HWY_INLINE hn::Vec<D> scaled_half(D d, const uint8_t* bytes, float factor) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SSE4
+  uint16_t bits;
+  std::memcpy(&bits, bytes, sizeof(bits));
+  const float half = _mm_cvtss_f32(_mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(bits))));
+  return hn::Set(d, half * factor);
+#else
+  return hn::Mul(broadcast_half(bytes), hn::Set(d, factor));
+#endif
 }
 
 #endif  // LOBIT_HAS_VECTORS

@@ -192,13 +192,25 @@ struct TQ1_0Dot : BlockCodec<32> {
     return hn::Add(hn::Add(v, v), v);
   }
 
-  // Codes 0, 1, 2: v * 3 reaches 256 from 86 on and 512 from 171 on.
+#if LOBIT_HAS_BYTE_DOT
+  static constexpr uint8_t kBias = 0;
+#else
+  // Bytes are compared as signed ones. Three times a byte with this bias has it again.
+  static constexpr uint8_t kBias = 0x80;
+#endif
+
+  // Codes 0, 1, 2 of v with the bias: v * 3 reaches 256 from 86 on and 512 from 171 on.
   static HWY_INLINE V digits(V v) {
     const hn::RebindToSigned<D> di;
-    const auto biased = hn::BitCast(di, hn::Xor(v, hn::Set(D(), 0x80)));
-    const auto one = hn::VecFromMask(di, hn::Gt(biased, hn::Set(di, 85 - 128)));
-    const auto two = hn::VecFromMask(di, hn::Gt(biased, hn::Set(di, 170 - 128)));
+    const auto number = hn::BitCast(di, v);
+    const auto one = hn::VecFromMask(di, hn::Gt(number, hn::Set(di, 85 - 128)));
+    const auto two = hn::VecFromMask(di, hn::Gt(number, hn::Set(di, 170 - 128)));
     return hn::BitCast(D(), hn::Neg(hn::Add(one, two)));
+  }
+
+  template <class DAny, class Vector>
+  static HWY_INLINE Vector biased(DAny d, Vector v) {
+    return kBias == 0 ? v : hn::Xor(v, hn::Set(d, kBias));
   }
 
   // The four bytes qh, then their second, third and fourth digits in front.
@@ -206,7 +218,7 @@ struct TQ1_0Dot : BlockCodec<32> {
     const hn::FixedTag<uint32_t, 4> d32;
     uint32_t word;
     std::memcpy(&word, qh, sizeof(word));
-    const V16 first = hn::BitCast(D16(), hn::Set(d32, word));
+    const V16 first = biased(D16(), hn::BitCast(D16(), hn::Set(d32, word)));
     const V16 second = triple(first);
     const V16 third = triple(second);
     const V16 fourth = triple(third);
@@ -223,11 +235,11 @@ struct TQ1_0Dot : BlockCodec<32> {
     const uint8_t* qs = block + offsetof(Block, qs);
     HWY_UNROLL(2)
     for (size_t i = 0; i < 32; i += hn::MaxLanes(D())) {
-      V v = hn::LoadU(D(), qs + i);
+      V v = biased(D(), hn::LoadU(D(), qs + i));
       HWY_UNROLL(5)
       for (size_t digit = 0; digit < 5; ++digit, v = triple(v)) use(v, 32 * digit + i);
     }
-    const V16 first = hn::LoadU(D16(), qs + 32);
+    const V16 first = biased(D16(), hn::LoadU(D16(), qs + 32));
     const V16 second = triple(first);
     const V16 third = triple(second);
     const V16 fourth = triple(third);
@@ -345,11 +357,11 @@ class Int8Kernel {
       dots.begin(a, Codec::kSigned && !LOBIT_HAS_BYTE_DOT ? 0 : load_number(row.starts, b));
     }
     Codec::add(block, dots);
-    const VS scale = half_in_lanes(DS(), block + offsetof(typename Codec::Block, d));
+    const uint8_t* scale = block + offsetof(typename Codec::Block, d);
     HWY_UNROLL(4)
     for (size_t a = 0; a < kActivations; ++a) {
       const ActivationRow row(pass.activations + a * pass.activation_stride, pass.depth, blocks);
-      const VS both = hn::Mul(scale, hn::Set(DS(), load_number(row.scales, b)));
+      const VS both = scaled_half(DS(), scale, load_number(row.scales, b));
       sums[a] = hn::MulAdd(hn::ConvertTo(DS(), Codec::total(dots, a)), both, sums[a]);
     }
   }
