@@ -9,7 +9,7 @@
 namespace lobit::kernels::reference {
 namespace {
 
-using namespace elementwise_constants;
+namespace constants = elementwise_constants;
 
 template <size_t kCount>
 float polynomial(const float (&coefficients)[kCount], float x) {
@@ -24,32 +24,32 @@ float power_of_two(int32_t exponent) {
 
 // The comparisons let NaN through, here and below.
 float exp(float x) {
-  x = x > kExpMax ? kExpMax : x;
-  x = x < kExpMin ? kExpMin : x;
-  const float shifted = x * kLog2E + kRoundToInteger;
-  const float n = shifted - kRoundToInteger;
-  const float r = (x - n * kLn2High) - n * kLn2Low;
-  const float value = 1.0f + (r + (r * r) * polynomial(kExp, r));
+  x = x > constants::kExpMax ? constants::kExpMax : x;
+  x = x < constants::kExpMin ? constants::kExpMin : x;
+  const float shifted = x * constants::kLog2E + constants::kRoundToInteger;
+  const float n = shifted - constants::kRoundToInteger;
+  const float r = (x - n * constants::kLn2High) - n * constants::kLn2Low;
+  const float value = 1.0f + (r + (r * r) * polynomial(constants::kExp, r));
   // In two steps, of which the first is exact: the result may be subnormal or inf.
-  const auto exponent =
-      static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kRoundToInteger));
+  const auto exponent = static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) -
+                                             std::bit_cast<uint32_t>(constants::kRoundToInteger));
   const int32_t half = exponent >> 1;
   return value * power_of_two(half) *
          power_of_two(static_cast<int32_t>(static_cast<uint32_t>(exponent) - static_cast<uint32_t>(half)));
 }
 
 float log(float x) {
-  const bool subnormal = x < kSmallestNormal;
+  const bool subnormal = x < constants::kSmallestNormal;
   const uint32_t bits = std::bit_cast<uint32_t>(subnormal ? x * 0x1p23f : x);
-  const uint32_t shifted = bits + (kOneBits - kSqrtHalfBits);
+  const uint32_t shifted = bits + (constants::kOneBits - constants::kSqrtHalfBits);
   const float k = static_cast<float>(static_cast<int32_t>(shifted >> 23) - 127) - (subnormal ? 23.0f : 0.0f);
-  const float f = std::bit_cast<float>((shifted & 0x007FFFFF) + kSqrtHalfBits) - 1.0f;
+  const float f = std::bit_cast<float>((shifted & 0x007FFFFF) + constants::kSqrtHalfBits) - 1.0f;
   const float s = f / (f + 2.0f);
   const float z = s * s;
   const float half_square = 0.5f * (f * f);
-  const float rest = z * polynomial(kLog, z);
-  const float low = s * (half_square + rest) + k * kLn2Low;
-  const float value = ((low - half_square) + f) + k * kLn2High;
+  const float rest = z * polynomial(constants::kLog, z);
+  const float low = s * (half_square + rest) + k * constants::kLn2Low;
+  const float value = ((low - half_square) + f) + k * constants::kLn2High;
   constexpr float kInf = std::numeric_limits<float>::infinity();
   if (x == 0.0f) return -kInf;
   if (x < 0.0f) return std::numeric_limits<float>::quiet_NaN();
@@ -59,10 +59,10 @@ float log(float x) {
 float tanh(float x) {
   const float a = std::fabs(x);
   const float z = a * a;
-  const float small = a + a * (z * polynomial(kTanh, z));
-  const float bounded = a > kTanhMax ? kTanhMax : a;
+  const float small = a + a * (z * polynomial(constants::kTanh, z));
+  const float bounded = a > constants::kTanhMax ? constants::kTanhMax : a;
   const float large = 1.0f - 2.0f / (exp(bounded + bounded) + 1.0f);
-  return std::copysign(a < kTanhSmall ? small : large, x);
+  return std::copysign(a < constants::kTanhSmall ? small : large, x);
 }
 
 float sigmoid(float x) {
@@ -72,20 +72,20 @@ float sigmoid(float x) {
 
 // x * share, where -inf is to give -0 with the share 0.
 float weighted(float x, float share) {
-  return (x < kLowest ? kLowest : x) * share;
+  return (x < constants::kLowest ? constants::kLowest : x) * share;
 }
 
 float gelu(float x) {
   const float a = std::fabs(x);
-  const float bounded = a > kTailMax ? kTailMax : a;
-  const float u = (bounded - kTailMiddle) / (bounded + kTailMiddle);
-  const float tail = exp(-0.5f * (bounded * bounded)) * polynomial(kTail, u);
+  const float bounded = a > constants::kTailMax ? constants::kTailMax : a;
+  const float u = (bounded - constants::kTailMiddle) / (bounded + constants::kTailMiddle);
+  const float tail = exp(-0.5f * (bounded * bounded)) * polynomial(constants::kTail, u);
   return weighted(x, x < 0.0f ? tail : 1.0f - tail);
 }
 
 float gelu_tanh(float x) {
-  const float cubic = x + x * ((x * x) * kGeluTanhCube);
-  return weighted(x, sigmoid(kGeluTanhScale * cubic));
+  const float cubic = x + x * ((x * x) * constants::kGeluTanhCube);
+  return weighted(x, sigmoid(constants::kGeluTanhScale * cubic));
 }
 
 float relu(float x) {

@@ -48,7 +48,8 @@ float for_halves(float value) {
 template <std::integral T>
 float for_halves(T value) {
   const bool negative = value < 0;
-  const auto bits = static_cast<uint64_t>(value);
+  // A number, not a character.
+  const auto bits = static_cast<uint64_t>(value);  // NOLINT(bugprone-signed-char-misuse)
   uint64_t magnitude = negative ? 0 - bits : bits;
   const int dropped = static_cast<int>(std::bit_width(magnitude)) - std::numeric_limits<float>::digits;
   if (dropped > 0) {
@@ -67,13 +68,13 @@ bool overflows(double value, double result) {
 template <typename From, std::integral To>
 bool convert(From value, To& to) {
   if constexpr (std::integral<From>) {
-    to = static_cast<To>(value);
+    to = static_cast<To>(value);  // NOLINT(bugprone-signed-char-misuse)
     return std::in_range<To>(value);
   } else {
     constexpr auto kLowest = static_cast<double>(std::numeric_limits<To>::min());
-    const double kBeyond = std::ldexp(1.0, std::numeric_limits<To>::digits);
+    const double beyond = std::ldexp(1.0, std::numeric_limits<To>::digits);
     const double integer = rounded(static_cast<double>(value));
-    if (!(integer >= kLowest && integer < kBeyond)) return false;
+    if (!(integer >= kLowest && integer < beyond)) return false;
     to = static_cast<To>(integer);
     return true;
   }

@@ -55,7 +55,6 @@ namespace {
 
 using detail::OperandList;
 using detail::TileInputs;
-using kernels::Run;
 using kernels::Store;
 
 constexpr std::array<std::string_view, kernels::kBinaryOps> kBinaryNames{"add", "sub", "mul",

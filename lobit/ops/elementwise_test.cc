@@ -147,7 +147,7 @@ class RandomCases {
 
 TEST(Elementwise, EveryValueOfEveryViewAndFormat) {
   SystemResource memory;
-  for (uint32_t seed = 0; seed < 2000; ++seed) {
+  for (uint32_t seed = 0; seed < 1200; ++seed) {
     SCOPED_TRACE(seed);
     RandomCases(seed, {.memory = &memory}).run();
     if (testing::Test::HasFailure()) return;

@@ -94,7 +94,7 @@ inline Tensor random_view(const Shape& shape, Encoding encoding, RandomNumbers& 
   const int64_t before = numbers.below(3);
   if (shape.rank() > 0) extents[cut] += before + numbers.below(2);
   const Shape whole = *Shape::create(extents);
-  const Tensor tensor = *Tensor::from_values(numbers.values(whole.elements()), whole, encoding, memory);
+  Tensor tensor = *Tensor::from_values(numbers.values(whole.elements()), whole, encoding, memory);
   if (shape.rank() == 0) return tensor;
   const size_t axis = static_cast<size_t>(std::ranges::find(axes, cut) - axes.begin());
   return *tensor.slice(cut, before, before + shape[axis])->transpose(axes);

@@ -44,18 +44,32 @@ HWY_INLINE VF power_of_two(VI exponent) {
   return hn::BitCast(DF(), hn::ShiftLeft<23>(hn::Add(exponent, hn::Set(DI(), 127))));
 }
 
-HWY_INLINE VF exp(VF x) {
-  x = at_least(at_most(x, constants::kExpMax), constants::kExpMin);
+// exp(x) as a value in [0.7, 1.42] and a power of two.
+struct ExpParts {
+  VF value;
+  VI exponent;
+};
+HWY_INLINE ExpParts exp_parts(VF x) {
   const VF magic = constant(constants::kRoundToInteger);
   const VF shifted = hn::Add(hn::Mul(x, constant(constants::kLog2E)), magic);
   const VF n = hn::Sub(shifted, magic);
   const VF r = hn::Sub(hn::Sub(x, hn::Mul(n, constant(constants::kLn2High))),
                        hn::Mul(n, constant(constants::kLn2Low)));
   const VF square = hn::Mul(hn::Mul(r, r), polynomial(constants::kExp, r));
-  const VF value = hn::Add(constant(1.0f), hn::Add(r, square));
-  const VI exponent = hn::Sub(hn::BitCast(DI(), shifted), hn::BitCast(DI(), magic));
-  const VI half = hn::ShiftRight<1>(exponent);
-  return hn::Mul(hn::Mul(value, power_of_two(half)), power_of_two(hn::Sub(exponent, half)));
+  return {hn::Add(constant(1.0f), hn::Add(r, square)),
+          hn::Sub(hn::BitCast(DI(), shifted), hn::BitCast(DI(), magic))};
+}
+
+HWY_INLINE VF exp(VF x) {
+  const ExpParts parts = exp_parts(at_least(at_most(x, constants::kExpMax), constants::kExpMin));
+  const VI half = hn::ShiftRight<1>(parts.exponent);
+  return hn::Mul(hn::Mul(parts.value, power_of_two(half)), power_of_two(hn::Sub(parts.exponent, half)));
+}
+
+// The same for |x| <= 80, where one step is exact.
+HWY_INLINE VF exp_within_limits(VF x) {
+  const ExpParts parts = exp_parts(x);
+  return hn::Mul(parts.value, power_of_two(parts.exponent));
 }
 
 HWY_INLINE VF log(VF x) {
@@ -88,7 +102,7 @@ HWY_INLINE VF tanh(VF x) {
   const VF z = hn::Mul(a, a);
   const VF small = hn::Add(a, hn::Mul(a, hn::Mul(z, polynomial(constants::kTanh, z))));
   const VF bounded = at_most(a, constants::kTanhMax);
-  const VF e = exp(hn::Add(bounded, bounded));
+  const VF e = exp_within_limits(hn::Add(bounded, bounded));
   const VF one = constant(1.0f);
   const VF large = hn::Sub(one, hn::Div(constant(2.0f), hn::Add(e, one)));
   const VF value = hn::IfThenElse(hn::Lt(a, constant(constants::kTanhSmall)), small, large);
