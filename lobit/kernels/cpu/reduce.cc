@@ -22,7 +22,7 @@ constexpr size_t kTerms = 4;
 constexpr size_t kExtremes = 3;
 
 // Ahead of the values that are read, in values: one stream alone does not keep the memory busy.
-constexpr size_t kAhead = 1024;
+constexpr size_t kAhead = 256;
 
 // Every kernel for one target, by term or extreme.
 struct ReduceKernels {
