@@ -65,6 +65,8 @@ class ReduceWalk {
   // Rows that int32 places count.
   static constexpr uint64_t kMostRows = uint64_t{1} << 30;
 
+  // Values of a run that is worth reading beside three others.
+  static constexpr uint64_t kLeastStream = 8192;
   // Values that no cache of a core holds.
   static constexpr uint64_t kBeyondCaches = uint64_t{1} << 20;
 
@@ -131,7 +133,7 @@ class ReduceWalk {
 
   void reduce_runs(const Place& place, uint64_t first, uint64_t count, Value* values) const {
     std::array<float, kTileValues> tile;
-    if (count >= 4 * kTileValues || count != plan_.reduced ||
+    if (count >= 4 * kLeastStream || count != plan_.reduced ||
         (reader_.values() == nullptr && count > kTileValues / 2)) {
       for (uint64_t i = 0; i < place.count; ++i) {
         values[i] = reduce_run((place.outer + i) * plan_.reduced + first, first, count, tile.data());
@@ -150,7 +152,7 @@ class ReduceWalk {
   // Long runs of large tensors are four, read in turns: one stream alone does not keep the memory busy.
   Value reduce_run(uint64_t start, uint64_t place, uint64_t count, float* tile) const {
     const uint64_t quarter = count / 4 / kTileValues * kTileValues;
-    if (quarter == 0 || plan_.view.elements() < kBeyondCaches)
+    if (quarter < kLeastStream || plan_.view.elements() < kBeyondCaches)
       return reduce_stream(start, place, count, tile);
     const uint64_t last = count - 3 * quarter;
     const float* const values = reader_.values();
