@@ -24,6 +24,7 @@ using Tile = std::array<float, kTileValues>;
 
 // Values of an item of work.
 constexpr uint64_t kPart = 65'536;
+constexpr uint64_t kColumnPart = 131'072;
 
 // Reads runs of an operand and writes results over or beside them.
 class RunMap {
@@ -234,7 +235,8 @@ void softmax_all(SoftmaxKind kind, const Tensor& x, size_t axis, const RunMap& m
     });
     return;
   }
-  const uint64_t width = std::min<uint64_t>(columns, kTileValues);
+  // So narrow that all rows of an item stay in the second cache between the passes, but whole cache lines.
+  const uint64_t width = std::min(columns, std::clamp<uint64_t>(kColumnPart / depth, 64, kTileValues));
   const uint64_t pieces = (columns - 1) / width + 1;
   const uint64_t grain = std::max<uint64_t>(1, kPart / (width * depth));
   detail::for_each_range(context, outer * pieces, grain, [&](uint64_t first, uint64_t count) {

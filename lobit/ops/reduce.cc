@@ -21,6 +21,7 @@ using kernels::SumTerm;
 
 struct SumReduction {
   using Value = double;
+  static constexpr uint64_t kStep = 512;
   SumTerm term;
 
   static Value nothing() { return 0.0; }
@@ -61,6 +62,7 @@ struct SumReduction {
 
 struct ExtremeReduction {
   using Value = float;
+  static constexpr uint64_t kStep = 512;
   Extreme which;
 
   Value nothing() const { return kernels::before_extreme(which); }
@@ -111,6 +113,7 @@ struct Best {
 // kMin or kMax.
 struct PlaceReduction {
   using Value = Best;
+  static constexpr uint64_t kStep = 512;
   Extreme which;
 
   Value nothing() const { return {kernels::before_extreme(which), -1}; }
@@ -192,6 +195,7 @@ struct Moments {
 
 struct MomentReduction {
   using Value = Moments;
+  static constexpr uint64_t kStep = kTileValues;
 
   static Value nothing() { return {0.0, 0.0, 0.0}; }
 

@@ -198,12 +198,15 @@ TEST(Reduce, ReducesLongAndWideTensorsInParts) {
   TestMemory memory;
   std::mt19937 random(21);
   const std::pair<Shape, std::vector<size_t>> cases[] = {
-      {shape_of({300'001}), {}},       {shape_of({2, 150'017}), {1}}, {shape_of({20'003, 9}), {0}},
+      {shape_of({1'100'001}), {}},     {shape_of({2, 150'017}), {1}}, {shape_of({20'003, 9}), {0}},
       {shape_of({3, 50'021, 2}), {1}}, {shape_of({70, 2500}), {0}},   {shape_of({60, 3, 1100}), {0, 1}}};
   for (const auto& [shape, axes] : cases) {
     const Tensor x = *Tensor::random(shape, Encoding::kF32, memory.resource,
                                      {.seed = random(), .distribution = Distribution::kNormal, .mean = 3});
-    for (const Op op : kOps) expect_reduces(op, x, axes, memory.context());
+    // Those that walk a long run in their own ways.
+    const Op few[] = {Op::kSum, Op::kVar, Op::kArgmax};
+    const std::span<const Op> ops = x.elements() > 1'000'000 ? std::span<const Op>(few) : kOps;
+    for (const Op op : ops) expect_reduces(op, x, axes, memory.context());
   }
 }
 
@@ -214,7 +217,7 @@ std::vector<std::byte> bytes_of(const Tensor& tensor) {
 
 TEST(Reduce, GivesTheSameBitsAtEveryLevelAndForAnyNumberOfThreads) {
   TestMemory memory;
-  const std::pair<Shape, std::vector<size_t>> cases[] = {{shape_of({180'001}), {}},
+  const std::pair<Shape, std::vector<size_t>> cases[] = {{shape_of({1'050'001}), {}},
                                                          {shape_of({90'001, 3}), {0}},
                                                          {shape_of({130, 2100}), {0}},
                                                          {shape_of({40, 500}), {1}}};
@@ -224,7 +227,7 @@ TEST(Reduce, GivesTheSameBitsAtEveryLevelAndForAnyNumberOfThreads) {
     for (const Op op : kOps) {
       std::vector<std::byte> expected;
       for (const SimdLevel level : simd_levels()) {
-        for (const size_t threads : {size_t{1}, size_t{2}, size_t{3}}) {
+        for (const size_t threads : {size_t{1}, size_t{3}}) {
           ASSERT_TRUE(set_simd_level(level));
           ThreadPool pool = *ThreadPool::create(threads);
           const Tensor result =

@@ -21,8 +21,11 @@ namespace {
 constexpr size_t kTerms = 4;
 constexpr size_t kExtremes = 3;
 
-// Ahead of the values that are read, in values: one stream alone does not keep the memory busy.
-constexpr size_t kAhead = 1024;
+// How far ahead of the values that are read memory is asked for more, in values. Short calls are those of a
+// caller who reads several streams in turns, and is soon back where this one ends.
+constexpr size_t ahead_of(size_t count) {
+  return count <= 512 ? 256 : 1024;
+}
 
 // Every kernel for one target, by term or extreme.
 struct ReduceKernels {
@@ -185,9 +188,10 @@ HWY_INLINE VD terms_of(const float* values, VD center) {
 // a run.
 template <SumTerm kTerm>
 HWY_INLINE void add_values(const float* values, size_t count, VD center, VD* sums) {
+  const size_t ahead = ahead_of(count);
   const size_t whole = count - count % kSumLanes;
   for (size_t i = 0; i < whole; i += kSumLanes) {
-    hwy::Prefetch(values + i + kAhead);
+    hwy::Prefetch(values + i + ahead);
     HWY_UNROLL(8)
     for (size_t p = 0; p < kParts; ++p) {
       sums[p] = hn::Add(sums[p], terms_of<kTerm>(values + i + p * kWidth, center));
@@ -301,11 +305,12 @@ float extreme_of(const float* values, size_t count, float so_far) {
   VF best[kStreams];
   for (VF& b : best) b = hn::Set(DF(), so_far);
   auto nan = hn::IsNaN(best[0]);
+  const size_t ahead = ahead_of(count);
   const size_t whole = count - count % kStep;
   for (size_t i = 0; i < whole; i += kStep) {
     HWY_UNROLL(4)
     for (size_t s = 0; s < kStreams; ++s) {
-      hwy::Prefetch(values + i + s * kLanes + kAhead);
+      hwy::Prefetch(values + i + s * kLanes + ahead);
       const VF v = load_for<kWhich>(values + i + s * kLanes);
       nan = hn::Or(nan, hn::IsNaN(v));
       best[s] = better_of<kWhich>(v, best[s]);
