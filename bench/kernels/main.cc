@@ -11,6 +11,7 @@
 #include "bench/kernels/cases.h"
 #include "bench/kernels/methods.h"
 #include "bench/program.h"
+#include "bench/simd_option.h"
 #include <nlohmann/json.hpp>
 
 #include "lobit/base/fp_env.h"
@@ -33,14 +34,6 @@ std::optional<Options> parse_options(const std::vector<std::string>& arguments) 
                           {"--only", &options.only},
                           {"--quick", &options.quick}};
   return read_options(arguments, known) ? std::optional(options) : std::nullopt;
-}
-
-bool choose_simd(std::string_view name) {
-  if (name.empty()) return true;
-  for (const SimdLevel level : simd_levels()) {
-    if (simd_level_name(level) == name) return set_simd_level(level);
-  }
-  return false;
 }
 
 nlohmann::json to_json(const Row& row) {

@@ -2,6 +2,7 @@
 // they do not, beside the kernels alone and what the memory allows, and prints a JSON object: "cases", each
 // with its name, the bytes that it must move, and the seconds of a call for every contestant. One thread
 // unless --threads says more.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -11,6 +12,7 @@
 #include "bench/kernels/limits.h"
 #include "bench/kernels/sampling.h"
 #include "bench/program.h"
+#include "bench/simd_option.h"
 #include <nlohmann/json.hpp>
 
 #include "lobit/lobit.h"
@@ -28,8 +30,8 @@ T sure(Result<T> result) {
 
 class ElementwiseBench {
  public:
-  ElementwiseBench(const Sampling& sampling, size_t threads)
-      : sampling_(sampling), threads_(sure(ThreadPool::create(threads))) {
+  ElementwiseBench(const Sampling& sampling, std::string only, size_t threads)
+      : sampling_(sampling), only_(std::move(only)), threads_(sure(ThreadPool::create(threads))) {
     context_.memory = pool_.get();
     context_.threads = &threads_;
   }
@@ -43,7 +45,7 @@ class ElementwiseBench {
       formats(rows, columns);
       functions(rows, columns);
     }
-    return {{"cases", cases_}};
+    return {{"simd", simd_level_name(simd_level())}, {"cases", cases_}};
   }
 
  private:
@@ -52,18 +54,19 @@ class ElementwiseBench {
   }
 
   void add(const std::string& name, const Tensor& out, std::vector<Contestant> contestants, uint64_t read) {
+    const std::string title = name + ", " + out.shape().to_string();
+    if (title.find(only_) == std::string::npos) return;
     sample_in_turns(contestants, sampling_);
-    nlohmann::json found{{"case", name + ", " + out.shape().to_string()},
-                         {"bytes", read + out.size_bytes()},
-                         {"values", out.elements()}};
+    nlohmann::json found{
+        {"case", title}, {"metric", "bytes"}, {"unit", "GB/s"}, {"work", read + out.size_bytes()}};
     for (const Contestant& contestant : contestants) found["seconds"][contestant.name] = contestant.seconds;
     cases_.push_back(found);
   }
 
   // A contestant that is an operation to be given `out`.
   template <typename Call>
-  Contestant into(const std::string& name, const Call& call) {
-    return {name, [call] {
+  Contestant into(const Call& call) {
+    return {"ours", [call] {
               if (const Status done = call(); !done) {
                 std::fprintf(stderr, "lobit_bench_elementwise: %s\n", done.error().message.c_str());
                 std::exit(1);
@@ -82,19 +85,19 @@ class ElementwiseBench {
     const size_t count = out.elements();
     const kernels::BinaryFn kernel = kernels::binary_kernel(kernels::BinaryOp::kAdd);
     std::vector<Contestant> contestants{
-        into("add", [&] { return ops::add(a, b, out, context_); }),
+        into([&] { return ops::add(a, b, out, context_); }),
         {"new tensor", [&] { static_cast<void>(sure(ops::add(a, b, context_))); }},
         {"kernel", [=] { kernel({left}, {right}, to, count, kernels::Store::kCached); }},
         {"kernel past caches", [=] { kernel({left}, {right}, to, count, kernels::Store::kPastCaches); }},
-        {"limit", [=] {
+        {"memory", [=] {
            read_all(left, count * sizeof(float));
            read_all(right, count * sizeof(float));
            fill_all(to, count * sizeof(float));
          }}};
     add("a + b", out, std::move(contestants), 2 * out.size_bytes());
-    add("a += b", own, {into("add", [&] { return ops::add(own, b, own, context_); })}, 2 * out.size_bytes());
+    add("a += b", own, {into([&] { return ops::add(own, b, own, context_); })}, 2 * out.size_bytes());
     const Tensor turned = sure(values(columns, rows).transpose());
-    add("a + transposed b", out, {into("add", [&] { return ops::add(a, turned, out, context_); })},
+    add("a + transposed b", out, {into([&] { return ops::add(a, turned, out, context_); })},
         2 * out.size_bytes());
   }
 
@@ -103,9 +106,9 @@ class ElementwiseBench {
     const Tensor row = values(1, columns);
     const Tensor column = values(rows, 1);
     Tensor out = values(rows, columns);
-    add("a + row", out, {into("add", [&] { return ops::add(a, row, out, context_); })}, a.size_bytes());
-    add("a + column", out, {into("add", [&] { return ops::add(a, column, out, context_); })}, a.size_bytes());
-    add("a + 1", out, {into("add", [&] { return ops::add(a, 1.0f, out, context_); })}, a.size_bytes());
+    add("a + row", out, {into([&] { return ops::add(a, row, out, context_); })}, a.size_bytes());
+    add("a + column", out, {into([&] { return ops::add(a, column, out, context_); })}, a.size_bytes());
+    add("a + 1", out, {into([&] { return ops::add(a, 1.0f, out, context_); })}, a.size_bytes());
   }
 
   void formats(int64_t rows, int64_t columns) {
@@ -114,16 +117,16 @@ class ElementwiseBench {
       const Tensor b = values(rows, columns, type);
       Tensor out = values(rows, columns, type);
       add("a + b in " + std::string(dtype_name(type)), out,
-          {into("add", [&] { return ops::add(a, b, out, context_); })}, 2 * a.size_bytes());
+          {into([&] { return ops::add(a, b, out, context_); })}, 2 * a.size_bytes());
     }
     const Tensor a = values(rows, columns);
     const Tensor b = sure(Tensor::random(a.shape(), Encoding::kQ8_0, *pool_));
     Tensor out = values(rows, columns);
-    add("a + b of q8_0", out, {into("add", [&] { return ops::add(a, b, out, context_); })},
+    add("a + b of q8_0", out, {into([&] { return ops::add(a, b, out, context_); })},
         a.size_bytes() + b.size_bytes());
     Tensor mask = sure(ops::less(a, 0.0f, context_));
-    add("a < 0", mask, {into("less", [&] { return ops::less(a, 0.0f, mask, context_); })}, a.size_bytes());
-    add("where", out, {into("where", [&] { return ops::where(mask, a, 0.0f, out, context_); })},
+    add("a < 0", mask, {into([&] { return ops::less(a, 0.0f, mask, context_); })}, a.size_bytes());
+    add("where", out, {into([&] { return ops::where(mask, a, 0.0f, out, context_); })},
         a.size_bytes() + mask.size_bytes());
   }
 
@@ -135,11 +138,13 @@ class ElementwiseBench {
         {"tanh", ops::UnaryOp::kTanh}, {"gelu", ops::UnaryOp::kGelu}, {"silu", ops::UnaryOp::kSilu},
         {"relu", ops::UnaryOp::kRelu}, {"abs", ops::UnaryOp::kAbs}};
     for (const auto& [name, op] : all) {
-      add(name, out, {into(name, [&, function = op] { return ops::unary(function, x, out, context_); })}, x.size_bytes());
+      add(name, out, {into([&, function = op] { return ops::unary(function, x, out, context_); })},
+          x.size_bytes());
     }
   }
 
   const Sampling sampling_;
+  const std::string only_;  // part of a case's name
   std::unique_ptr<HybridMemoryPool> pool_ = sure(HybridMemoryPool::create());
   ThreadPool threads_;
   OpContext context_;
@@ -149,12 +154,16 @@ class ElementwiseBench {
 int run(const std::vector<std::string>& arguments) {
   size_t rounds = 9;
   size_t threads = 1;
-  const Option known[] = {{"--rounds", &rounds}, {"--threads", &threads}};
-  if (!read_options(arguments, known) || rounds == 0 || threads == 0) {
-    std::fprintf(stderr, "usage: lobit_bench_elementwise [--rounds N] [--threads N]\n");
+  std::string only;
+  std::string simd;
+  const Option known[] = {
+      {"--rounds", &rounds}, {"--threads", &threads}, {"--only", &only}, {"--simd", &simd}};
+  if (!read_options(arguments, known) || rounds == 0 || threads == 0 || !choose_simd(simd)) {
+    std::fprintf(stderr,
+                 "usage: lobit_bench_elementwise [--rounds N] [--threads N] [--only PART] [--simd LEVEL]\n");
     return 2;
   }
-  return print_result(ElementwiseBench({.rounds = rounds}, threads).run());
+  return print_result(ElementwiseBench({.rounds = rounds}, only, threads).run());
 }
 
 }  // namespace

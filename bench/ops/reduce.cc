@@ -13,6 +13,7 @@
 #include "bench/kernels/limits.h"
 #include "bench/kernels/sampling.h"
 #include "bench/program.h"
+#include "bench/simd_option.h"
 #include <nlohmann/json.hpp>
 
 #include "lobit/lobit.h"
@@ -117,13 +118,6 @@ class ReduceBench {
   OpContext context_{.memory = &memory_};
   nlohmann::json cases_ = nlohmann::json::array();
 };
-
-bool choose_simd(const std::string& name) {
-  if (name.empty()) return true;
-  const auto named = [&](SimdLevel level) { return simd_level_name(level) == name; };
-  const auto found = std::ranges::find_if(simd_levels(), named);
-  return found != simd_levels().end() && set_simd_level(*found);
-}
 
 int run(const std::vector<std::string>& arguments) {
   std::string only;

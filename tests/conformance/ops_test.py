@@ -202,6 +202,130 @@ class Operations(unittest.TestCase):
             self.stack(f"op cast {name}")
             self.assertEqual(self.stack.pop_bytes().tobytes(), np.rint(values).astype(target).tobytes(), name)
 
+    def view(self, least=1):
+        """A view of values without NaN of at least so many axes, on the stack."""
+        while True:
+            shape = self.shape()
+            if len(shape) >= least:
+                break
+        axes = [int(a) for a in self.rng.permutation(len(shape))]
+        values = self.rng.standard_normal([shape[a] for a in np.argsort(axes)] if axes else []).astype(np.float32)
+        self.stack.make("f32", values)
+        if axes:
+            self.stack(f"transpose {numbers(axes)}")
+        return values.transpose(axes) if axes else values
+
+    def some_axes(self, x):
+        count = int(self.rng.integers(0, x.ndim + 1))
+        chosen = tuple(int(a) for a in self.rng.permutation(x.ndim)[:count])
+        return chosen or None, numbers(chosen) if chosen else "-"
+
+    def test_reductions(self):
+        for i in range(400):
+            x = self.view()
+            axes, words = self.some_axes(x)
+            keep = bool(self.rng.random() < 0.5)
+            exact = x.astype(np.float64)
+            count = x.size // max(1, np.sum(exact, axes).size)
+            magnitude = np.sum(np.abs(exact), axes, keepdims=keep)
+            wanted = {"sum": np.sum(exact, axes, keepdims=keep), "mean": np.mean(exact, axes, keepdims=keep),
+                      "least": x.min(axes, keepdims=keep), "largest": x.max(axes, keepdims=keep)}
+            for name, value in wanted.items():
+                self.stack("copy")
+                self.stack(f"op {name} {words} {'keep' if keep else 'drop'}")
+                self.assertEqual(self.stack("shape").decode(), str(list(value.shape)), f"{i}: {name}")
+                found = self.stack.pop_values().reshape(value.shape).astype(np.float64)
+                allowed = np.spacing(np.abs(value).astype(np.float32)) + count * 2.0**-53 * magnitude
+                self.assertTrue((np.abs(found - value) <= allowed).all(), f"{i}: {name} over {axes} of {x.shape}")
+            self.stack("copy")
+            self.stack(f"op var {words} {'keep' if keep else 'drop'} 0")
+            value = np.var(exact, axes, keepdims=keep)
+            np.testing.assert_allclose(self.stack.pop_values().reshape(value.shape), value, 2e-7, 1e-30)
+            self.stack("drop")
+
+    def test_places_of_extremes(self):
+        for i in range(200):
+            x = self.view()
+            axis = int(self.rng.integers(x.ndim))
+            for name, function in (("argmin", np.argmin), ("argmax", np.argmax)):
+                self.stack("copy")
+                self.stack(f"op {name} {axis} drop")
+                found = np.frombuffer(self.stack.pop_bytes().tobytes(), np.int64)
+                np.testing.assert_array_equal(found, function(x, axis).reshape(-1), f"{i}: {name}")
+            self.stack("drop")
+
+    def test_softmax_and_norm(self):
+        for i in range(150):
+            x = self.view()
+            axis = int(self.rng.integers(x.ndim))
+            exact = x.astype(np.float64)
+            self.stack("copy")
+            self.stack(f"op softmax {axis}")
+            powers = np.exp(exact - exact.max(axis, keepdims=True))
+            wanted = powers / powers.sum(axis, keepdims=True)
+            np.testing.assert_allclose(self.stack.pop_values().reshape(x.shape), wanted, 1e-6, 0, f"{i}: softmax")
+            weight, bias = (self.rng.standard_normal(x.shape[-1]).astype(np.float32) for _ in range(2))
+            self.stack.make("f32", weight)
+            self.stack.make("f32", bias)
+            self.stack("op layer_norm 1e-5")
+            centred = exact - exact.mean(-1, keepdims=True)
+            wanted = centred / np.sqrt(centred.var(-1, keepdims=True) + 1e-5) * weight + bias
+            found = self.stack.pop_values().reshape(x.shape)
+            np.testing.assert_allclose(found, wanted, 1e-5, 1e-5, f"{i}: layer_norm")
+
+    def test_joins(self):
+        for i in range(150):
+            x = self.view()
+            axis = int(self.rng.integers(x.ndim))
+            other = list(x.shape)
+            other[axis] = int(self.rng.integers(1, 9))
+            y = self.rng.standard_normal(other).astype(np.float32)
+            self.stack("copy")
+            self.stack.make("f32", y)
+            self.stack(f"op concat {axis}")
+            self.same(self.stack.pop_values(), np.concatenate([x, y], axis), f"{i}: concat")
+            picks = self.rng.integers(0, x.shape[axis], self.rng.integers(1, 4, 2))
+            self.stack(f"load raw_i64 {numbers(picks.shape)}", picks.astype(np.int64).tobytes())
+            self.stack(f"op gather {axis}")
+            self.same(self.stack.pop_values(), np.take(x, picks, axis), f"{i}: gather")
+
+    def test_products(self):
+        for i in range(150):
+            rows, depth, columns = (int(n) for n in self.rng.integers(1, 70, 3))
+            batch = [int(n) for n in self.rng.integers(1, 4, self.rng.integers(0, 3))]
+            a = self.plain([*batch, rows, depth])
+            transposed = bool(self.rng.random() < 0.5)
+            b = self.plain([columns, depth] if transposed else [depth, columns])
+            self.stack(f"op matmul f32 {'transposed' if transposed else 'as'}")
+            right = b.T if transposed else b
+            wanted = a.astype(np.float64) @ right.astype(np.float64)
+            allowed = depth * 2.0**-23 * (np.abs(a).astype(np.float64) @ np.abs(right).astype(np.float64)) + 1e-30
+            found = self.stack.pop_values().reshape(wanted.shape)
+            self.assertTrue((np.abs(found - wanted) <= allowed).all(), f"{i}: {a.shape} @ {right.shape}")
+
+    def test_products_with_quantized_weights(self):
+        for form in ("q8_0", "q4_0", "q4_1", "q5_0", "q2_0", "q1_0", "tq2_0", "tq1_0", "i8_per_row"):
+            for activations in ("f32", "int8"):
+                a = self.plain([3, 512])
+                self.stack.make(form, self.rng.standard_normal((40, 512)).astype(np.float32))
+                b = self.stack.values().reshape(40, 512)
+                if activations == "int8" and form in ("q4_1", "q5_0", "i8_per_row"):
+                    with self.assertRaises(ToolError) as caught:
+                        self.stack("op matmul int8 transposed")  # takes its operands all the same
+                    self.assertEqual(caught.exception.code, "unsupported")
+                    continue
+                self.stack(f"op matmul {activations} transposed")
+                wanted = a.astype(np.float64) @ b.T.astype(np.float64)
+                scale = np.abs(a).max() * np.abs(b).sum(1)
+                allowed = scale * (512 * 2.0**-23 if activations == "f32" else 1 / 250)
+                found = self.stack.pop_values().reshape(wanted.shape)
+                self.assertTrue((np.abs(found - wanted) <= allowed).all(), f"{form} with {activations}")
+
+    def plain(self, shape):
+        values = self.rng.standard_normal(shape).astype(np.float32)
+        self.stack.make("f32", values)
+        return values
+
     def test_shapes_that_do_not_broadcast(self):
         self.stack.make("f32", np.zeros((3, 4), np.float32))
         self.stack.make("f32", np.zeros((3,), np.float32))

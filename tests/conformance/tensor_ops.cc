@@ -1,11 +1,16 @@
 #include "tests/conformance/tensor_ops.h"
 
 #include <cstdlib>
+#include <sstream>
 #include <utility>
 
 #include "lobit/ops/cast.h"
 #include "lobit/ops/compare.h"
 #include "lobit/ops/elementwise.h"
+#include "lobit/ops/join.h"
+#include "lobit/ops/matmul.h"
+#include "lobit/ops/normalize.h"
+#include "lobit/ops/reduce.h"
 
 namespace lobit {
 namespace {
@@ -71,6 +76,61 @@ Result<Tensor> cast(Tensors in, const Words& words, const OpContext& context) {
   return ops::cast(in[0], *to, context);
 }
 
+// "0,2", or "-" for none.
+std::vector<size_t> axes_of(const std::string& word) {
+  std::vector<size_t> axes;
+  std::istringstream text(word);
+  for (std::string axis; std::getline(text, axis, ',');) {
+    if (axis != "-") axes.push_back(static_cast<size_t>(std::strtoul(axis.c_str(), nullptr, 10)));
+  }
+  return axes;
+}
+
+// NAME AXES keep|drop
+void add_reductions(std::map<std::string, TensorOp>& all) {
+  using ops::Axes;
+  using ops::KeepAxes;
+  using Reduce = Result<Tensor> (*)(const Tensor&, Axes, KeepAxes, const OpContext&);
+  const std::pair<const char*, Reduce> reduce[] = {{"sum", ops::sum},       {"mean", ops::mean},
+                                                   {"least", ops::min},     {"largest", ops::max},
+                                                   {"argmin", ops::argmin}, {"argmax", ops::argmax}};
+  const auto keep = [](const std::string& word) {
+    return word == "keep" ? KeepAxes::kKeep : KeepAxes::kDrop;
+  };
+  for (const auto& [name, function] : reduce) {
+    all[name] = {1, 2, [function = function, keep](Tensors in, const Words& words, const OpContext& context) {
+                   return function(in[0], axes_of(words[0]), keep(words[1]), context);
+                 }};
+  }
+  all["var"] = {1, 3, [keep](Tensors in, const Words& words, const OpContext& context) {
+                  const auto ddof = static_cast<uint64_t>(number(words[2]));
+                  return ops::var(in[0], axes_of(words[0]), keep(words[1]), ddof, context);
+                }};
+  all["softmax"] = {1, 1, [](Tensors in, const Words& words, const OpContext& context) {
+                      return ops::softmax(in[0], axes_of(words[0]).at(0), context);
+                    }};
+  all["layer_norm"] = {3, 1, [](Tensors in, const Words& words, const OpContext& context) {
+                         return ops::layer_norm(in[0], in[1], in[2], number(words[0]), context);
+                       }};
+}
+
+void add_joins(std::map<std::string, TensorOp>& all) {
+  all["concat"] = {2, 1, [](Tensors in, const Words& words, const OpContext& context) {
+                     return ops::concat(in, axes_of(words[0]).at(0), context);
+                   }};
+  all["gather"] = {2, 1, [](Tensors in, const Words& words, const OpContext& context) {
+                     return ops::gather(in[0], axes_of(words[0]).at(0), in[1], context);
+                   }};
+  // f32|int8 as|transposed
+  all["matmul"] = {
+      2, 2, [](Tensors in, const Words& words, const OpContext& context) {
+        const ops::MatmulOptions options{
+            .transpose_b = words[1] == "transposed" ? ops::TransposeB::kYes : ops::TransposeB::kNo,
+            .activations = words[0] == "int8" ? ops::ActivationType::kInt8 : ops::ActivationType::kF32};
+        return ops::matmul(in[0], in[1], context, options);
+      }};
+}
+
 }  // namespace
 
 const std::map<std::string, TensorOp>& tensor_ops() {
@@ -78,6 +138,8 @@ const std::map<std::string, TensorOp>& tensor_ops() {
     std::map<std::string, TensorOp> all;
     add_elementwise(all);
     add_comparisons(all);
+    add_reductions(all);
+    add_joins(all);
     all["cast"] = {1, 1, cast};
     return all;
   }();
