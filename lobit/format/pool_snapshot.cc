@@ -1,5 +1,6 @@
 #include "lobit/format/pool_snapshot.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -11,8 +12,10 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include "lobit/base/bytes.h"
 #include "lobit/base/json_reader.h"
 #include "lobit/base/utf8.h"
+#include "lobit/device/capabilities.h"
 #include "lobit/format/tensor_file.h"
 
 namespace lobit {
@@ -120,6 +123,10 @@ class StateHandler final : public JsonHandler {
       if ((seen_ >> i & 1) != 0) return unexpected("a number for the second time");
       seen_ |= 1U << i;
       state[static_cast<Field>(i)] = value;
+      if (static_cast<Field>(i) == Field::kVersionNumber && value > kVersion) {
+        return fail(ErrorCode::kUnsupported,
+                    fmt::format("{}: expected version {}, found {}", kStateKey, kVersion, value));
+      }
       return {};
     }
     return unexpected("a number that nothing is known of");
@@ -208,10 +215,6 @@ Result<PoolState> read_state(const std::string& file, const TensorDirectory& dir
   StateHandler handler;
   LOBIT_RETURN_IF_ERROR(parse_json(*text, handler, file));
   const uint64_t version = handler.state[Field::kVersionNumber];
-  if (version > kVersion) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("{}: {}: expected version {}, found {}", file, kStateKey, kVersion, version));
-  }
   if (!handler.is_complete() || version != kVersion) {
     return corrupt(file, fmt::format("{}: expected all fields of version {}", kStateKey, kVersion));
   }
@@ -220,6 +223,19 @@ Result<PoolState> read_state(const std::string& file, const TensorDirectory& dir
     return corrupt(file, fmt::format("expected {} tensors, found {}", tensors, directory.tensors.size()));
   }
   return handler.state;
+}
+
+// What a pool takes from the start is touched at once, and the file may come from anybody.
+Status check_initial(const std::string& file, const MemoryPoolOptions& options) {
+  LOBIT_TRY(const DeviceCapabilities machine, DeviceCapabilities::for_device({}, Bandwidth::kSkip));
+  const uint64_t room = machine.available_bytes;
+  if (options.small.initial <= room && options.large.initial <= room - options.small.initial) return {};
+  return fail(
+      ErrorCode::kLimit,
+      fmt::format("{}: {}: expected a pool that begins with at most the {} available, found {} and {}", file,
+                  kStateKey, format_bytes(room), format_bytes(options.small.initial),
+                  format_bytes(options.large.initial)),
+      {.required = std::max(options.small.initial, options.large.initial), .available = room});
 }
 
 }  // namespace
@@ -245,6 +261,7 @@ Result<RestoredPool> restore_pool(const std::filesystem::path& path) {
   LOBIT_TRY(const File file, File::open(path));
   LOBIT_TRY(const TensorDirectory directory, read_tensor_directory(file, TensorFileFormat::kSafetensors));
   LOBIT_TRY(const PoolState state, read_state(file.name(), directory));
+  LOBIT_RETURN_IF_ERROR(check_initial(file.name(), options_of(state)));
   RestoredPool restored;
   restored.usage_when_saved = usage_of(state);
   LOBIT_TRY(restored.pool, HybridMemoryPool::create(options_of(state)));

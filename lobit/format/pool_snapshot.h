@@ -49,8 +49,9 @@ struct RestoredPool {
 };
 
 // A new pool with the options and tensors of the file. kCorrupt for a file that was damaged or is none of
-// save_pool's, kUnsupported for one of a later version; the errors of HybridMemoryPool::create and of the new
-// pool, whose limit is the old one's. Nothing is left of a pool that cannot be restored whole.
+// save_pool's, kUnsupported for one of a later version, kLimit for a pool that begins with more memory than
+// there is; the errors of HybridMemoryPool::create and of the new pool, whose limit is the old one's. Nothing
+// is left of a pool that cannot be restored whole.
 LOBIT_API Result<RestoredPool> restore_pool(const std::filesystem::path& path);
 
 }  // namespace lobit

@@ -166,7 +166,9 @@ TEST_F(PoolSnapshotTest, TakesNoHostileState) {
   using enum ErrorCode;
   EXPECT_THAT(restore("\"version\":1", "\"version\":1"), is_ok());
   EXPECT_THAT(restore("\"version\":1", "\"version\":2"), fails_with(kUnsupported));
+  EXPECT_THAT(restore("\"version\":1", "\"version\":2,\"numa\":1"), fails_with(kUnsupported));
   EXPECT_THAT(restore("\"version\":1", "\"version\":0"), fails_with(kCorrupt));
+  EXPECT_THAT(restore("\"large_initial\":0", "\"large_initial\":4611686018427387904"), fails_with(kLimit));
   EXPECT_THAT(restore("\"tensors\":0", "\"tensors\":1"), fails_with(kCorrupt));
   EXPECT_THAT(restore("\"tensors\":0", "\"tensors\":0,\"tensors\":0"), fails_with(kCorrupt));
   EXPECT_THAT(restore("\"tensors\":0,", ""), fails_with(kCorrupt));

@@ -194,6 +194,11 @@ Status OutputFile::sync() {
 }
 
 Status OutputFile::commit() {
+  // Some file systems tell only when a descriptor is closed that there was no room. The lock stays with ours.
+  const int copy = ::dup(fd_);
+  if (copy < 0 || ::close(copy) != 0) {
+    return system_error("cannot finish the output", target_.native(), errno);
+  }
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
     return system_error("cannot rename the finished output", target_.native(), errno);
   }

@@ -73,7 +73,8 @@ struct GemmCase {
       const size_t half = n / 2;  // the panels may be filled in parts
       const float* from = values.data() + first * count;
       pack_panels_transposed(from, count, count, half, tile, n, panels.data());
-      pack_panels_transposed(from + half * count, count, count, n - half, tile, n, panels.data() + half * tile);
+      pack_panels_transposed(from + half * count, count, count, n - half, tile, n,
+                             panels.data() + half * tile);
     } else {
       pack_panels(values.data() + first, depth, count, n, tile, panels.data());
     }

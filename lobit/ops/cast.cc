@@ -34,14 +34,7 @@ double rounded(double value) {
   return (value + shift) - shift;
 }
 
-// A float that rounds to the same half as `value` does: inexact ones get an odd last bit.
-float for_halves(double value) {
-  const auto nearest = static_cast<float>(value);
-  const auto bits = std::bit_cast<uint32_t>(nearest);
-  if (static_cast<double>(nearest) == value || !std::isfinite(nearest) || bits % 2 == 1) return nearest;
-  return std::bit_cast<float>(std::fabs(static_cast<double>(nearest)) > std::fabs(value) ? bits - 1
-                                                                                         : bits + 1);
-}
+using detail::for_halves;
 float for_halves(float value) {
   return value;
 }

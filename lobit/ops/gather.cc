@@ -1,6 +1,7 @@
 // gather() and take_rows() of join.h.
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -79,10 +80,12 @@ struct Pick {
 template <typename T>
 Status read_indices(std::string_view op, const Tensor& indices, uint64_t extent,
                     std::vector<uint64_t>& places) {
-  LOBIT_TRY(const std::span<const T> values, indices.values<T>());
-  places.reserve(values.size());
-  for (size_t i = 0; i < values.size(); ++i) {
-    const auto value = static_cast<int64_t>(values[i]);
+  LOBIT_TRY(const std::span<const std::byte> bytes, indices.bytes());
+  const size_t count = bytes.size() / sizeof(T);
+  places.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    T value;  // borrowed bytes may have any address
+    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
     if (value < 0 || static_cast<uint64_t>(value) >= extent) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: index {}: expected 0 <= index < {}, found {}", op, i, extent, value),
@@ -170,7 +173,9 @@ Status gather_into(const Pick& pick, const Tensor& indices, Tensor& out, const O
   const Status done = [&]() -> Status {
     LOBIT_TRY(detail::Output output,
               detail::Output::create("gather", out, pick.shape, detail::kFloats, context));
-    if (pick.axis + 1 == pick.x.shape().rank()) {
+    if (pick.shape.elements() == 0) {
+      // There may be many places of nothing.
+    } else if (pick.axis + 1 == pick.x.shape().rank()) {
       LOBIT_RETURN_IF_ERROR(pick_values(pick, output, context));
     } else {
       const bool cuts = output.encoding() != Encoding::kF32;

@@ -206,17 +206,28 @@ Result<Tensor> join_planar(const Join& join, bool new_axis, const OpContext& con
   return out;
 }
 
+// A part whose values can be decoded as they are asked for: whole rows, or, through a tile, pieces of them.
+Result<Tensor> decodable(const Join& join, size_t p, Encoding to, const OpContext& context) {
+  const Tensor& part = join.parts[p];
+  LOBIT_RETURN_IF_ERROR(detail::check_operand(join.op, part));
+  const bool whole_rows = join.inner[p] % std::max<uint64_t>(1, part.shape().row_elements()) == 0;
+  if (!whole_rows && border_elements(part.format()) > 1) return detail::decoded(part, context);
+  return to == Encoding::kF32 ? Result<Tensor>(part) : detail::with_free_cuts(part, context);
+}
+
 Status join_decoded(const Join& join, const detail::Output& output, const OpContext& context) {
+  // All before the first value is written.
+  std::vector<Tensor> parts;
   for (size_t p = 0; p < join.parts.size(); ++p) {
-    LOBIT_RETURN_IF_ERROR(detail::check_operand(join.op, join.parts[p]));
-    const bool cuts = output.encoding() != Encoding::kF32;
-    const Result<Tensor> part = cuts ? detail::with_free_cuts(join.parts[p], context) : join.parts[p];
-    if (!part) return fail(part.error());
+    LOBIT_TRY(Tensor part, decodable(join, p, output.encoding(), context));
+    parts.push_back(std::move(part));
+  }
+  for (size_t p = 0; p < parts.size(); ++p) {
     const uint64_t inner = join.inner[p];
     const uint64_t grain = std::max<uint64_t>(1, 65'536 / std::max<uint64_t>(1, inner));
     detail::for_each_range(context, join.outer, grain, [&](uint64_t first, uint64_t count) {
       for (uint64_t place = first; place < first + count; ++place) {
-        detail::decode_to(*part, place * inner, inner, output.encoding(), output.bytes(),
+        detail::decode_to(parts[p], place * inner, inner, output.encoding(), output.bytes(),
                           place * join.together + join.before[p]);
       }
     });
@@ -236,7 +247,9 @@ Status join_into(const Join& join, bool new_axis, Tensor& out, const OpContext& 
     const std::initializer_list<Encoding> kept{format.encoding};
     LOBIT_TRY(detail::Output output,
               detail::Output::create(join.op, out, join.shape, keeps_bits ? kept : detail::kFloats, context));
-    if (keeps_bits) {
+    if (join.shape.elements() == 0) {
+      // There may be many places of nothing.
+    } else if (keeps_bits) {
       copy_bits(join, format, output.bytes(), context);
     } else {
       LOBIT_RETURN_IF_ERROR(join_decoded(join, output, context));

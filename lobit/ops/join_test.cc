@@ -190,6 +190,63 @@ TEST(Stack, AddsAnAxisAnywhere) {
   EXPECT_THAT(stack(twice, 2, memory.context()), fails_with(ErrorCode::kInvalidArgument));
 }
 
+TEST(Stack, PutsDecodedValuesNextToEachOther) {
+  TestMemory memory;
+  const Tensor numbers = *Tensor::random(shape_of({3, 64}), Encoding::kF32, memory.resource, {.seed = 5});
+  const std::vector<float> plain = values_of(numbers);
+  for (const ValueFormat format :
+       {ValueFormat{Encoding::kQ8_0}, ValueFormat{Encoding::kQ4_0, ScaleGroup::kRow},
+        ValueFormat{Encoding::kQ1_0, ScaleGroup::k32}}) {
+    const Tensor part = *Tensor::from_values(plain, shape_of({3, 64}), format, memory.resource);
+    const std::vector<float> decoded = values_of(part);
+    const Tensor mixed[] = {part, numbers};
+    const std::vector<float> found = values_of(*stack(mixed, 2, memory.context()));
+    const Tensor twice[] = {part, part};
+    Tensor halves = *Tensor::zeros(shape_of({3, 64, 2}), Encoding::kF16, memory.resource);
+    ASSERT_THAT(stack(twice, 2, halves, memory.context()), is_ok());
+    const std::vector<float> rounded = values_of(halves);
+    for (size_t i = 0; i < plain.size(); ++i) {
+      ASSERT_EQ(found[2 * i], decoded[i]) << to_string(format) << i;
+      ASSERT_EQ(found[2 * i + 1], plain[i]);
+      ASSERT_EQ(rounded[2 * i], f16_to_f32(f32_to_f16(decoded[i])));
+      ASSERT_EQ(rounded[2 * i + 1], rounded[2 * i]);
+    }
+  }
+}
+
+TEST(Concat, LeavesItsResultWhenAPartCannotBeDecoded) {
+  TestMemory memory;
+  const Tensor parts[] = {*Tensor::ones(shape_of({2}), Encoding::kF32, memory.resource),
+                          indices_of({1, 2}, shape_of({2}), memory)};
+  Tensor out = *Tensor::full(shape_of({4}), 7, Encoding::kF32, memory.resource);
+  EXPECT_THAT(concat(parts, 0, out, memory.context()), fails_with(ErrorCode::kUnsupported));
+  EXPECT_THAT(values_of(out), ElementsAre(7, 7, 7, 7));
+}
+
+TEST(Join, OfNothingTakesNoTime) {
+  TestMemory memory;
+  const Shape shape = shape_of({int64_t{1} << 60, 0});
+  const Tensor nothing = *Tensor::empty(shape, Encoding::kF32, memory.resource);
+  const Tensor parts[] = {nothing, nothing};
+  EXPECT_EQ(concat(parts, 1, memory.context())->shape(), shape);
+  EXPECT_EQ(stack(parts, 1, memory.context())->shape(), shape_of({int64_t{1} << 60, 2, 0}));
+  const Tensor deep = *Tensor::empty(shape_of({int64_t{1} << 60, 3, 0}), Encoding::kF32, memory.resource);
+  const Tensor index = indices_of({2}, shape_of({1}), memory);
+  EXPECT_EQ(gather(deep, 1, index, memory.context())->elements(), 0u);
+}
+
+TEST(Gather, TakesIndicesAtAnyAddress) {
+  TestMemory memory;
+  std::vector<std::byte> bytes(1 + 2 * sizeof(int64_t));
+  const int64_t places[] = {2, 0};
+  std::memcpy(bytes.data() + 1, places, sizeof(places));
+  const Tensor index =
+      *Tensor::borrow(std::span(bytes).subspan(1), shape_of({2}), Encoding::kRawI64, memory.resource);
+  const Tensor x =
+      *Tensor::from_values(std::vector<float>{1, 2, 3}, shape_of({3}), Encoding::kF32, memory.resource);
+  EXPECT_THAT(values_of(*gather(x, 0, index, memory.context())), ElementsAre(3, 1));
+}
+
 TEST(Gather, PicksSlicesOfAnyAxisOfAnyView) {
   TestMemory memory;
   std::mt19937 random(33);

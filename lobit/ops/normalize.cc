@@ -25,6 +25,7 @@ using Tile = std::array<float, kTileValues>;
 // Values of an item of work.
 constexpr uint64_t kPart = 65'536;
 constexpr uint64_t kColumnPart = 131'072;
+constexpr uint64_t kColumnBorder = 256;  // a multiple of every block and group
 
 // Reads runs of an operand and writes results over or beside them.
 class RunMap {
@@ -235,8 +236,10 @@ void softmax_all(SoftmaxKind kind, const Tensor& x, size_t axis, const RunMap& m
     });
     return;
   }
-  // So narrow that all rows of an item stay in the second cache between the passes, but whole cache lines.
-  const uint64_t width = std::min(columns, std::clamp<uint64_t>(kColumnPart / depth, 64, kTileValues));
+  // So narrow that all rows of an item stay in the second cache between the passes, cut where every format
+  // may be cut.
+  const uint64_t wanted = kColumnPart / depth / kColumnBorder * kColumnBorder;
+  const uint64_t width = std::min(columns, std::clamp<uint64_t>(wanted, kColumnBorder, kTileValues));
   const uint64_t pieces = (columns - 1) / width + 1;
   const uint64_t grain = std::max<uint64_t>(1, kPart / (width * depth));
   detail::for_each_range(context, outer * pieces, grain, [&](uint64_t first, uint64_t count) {

@@ -99,6 +99,20 @@ TEST(Softmax, MeetsItsBoundsOnLongAxes) {
   }
 }
 
+TEST(Softmax, CutsQuantizedColumnsAtTheirBorders) {
+  TestMemory memory;
+  for (const int64_t depth : {100, 1000, 3000}) {
+    for (const ValueFormat format : {ValueFormat{Encoding::kQ8_0}, ValueFormat{Encoding::kTQ2_0},
+                                     ValueFormat{Encoding::kQ4_0, ScaleGroup::kRow}}) {
+      const Tensor x = *Tensor::random(shape_of({depth, 2560}), format, memory.resource,
+                                       {.distribution = Distribution::kNormal, .deviation = 3});
+      const Tensor plain = *Tensor::from_values(values_of(x), x.shape(), Encoding::kF32, memory.resource);
+      ASSERT_EQ(values_of(*softmax(x, 0, memory.context())), values_of(*softmax(plain, 0, memory.context())))
+          << depth << " " << to_string(format);
+    }
+  }
+}
+
 TEST(Softmax, SharesNothingAmongValuesOfMinusInf) {
   TestMemory memory;
   const OpContext context = memory.context();

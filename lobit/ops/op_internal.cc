@@ -1,6 +1,8 @@
 #include "lobit/ops/op_internal.h"
 
 #include <array>
+#include <bit>
+#include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
@@ -66,6 +68,12 @@ Result<Output> Output::create(std::string_view op, Tensor& out, const Shape& sha
                 fmt::format("{}: result '{}': expected shape {}, found {}", op, out.name(), shape.to_string(),
                             out.shape().to_string()));
   }
+  if (out.device().kind != DeviceKind::kCpu) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: result '{}' {}: expected one on the cpu, found it on {}", op, out.name(),
+                            out.shape().to_string(), device_name(out.device())),
+                {.from = device_name(out.device()), .to = "cpu"});
+  }
   const ValueFormat format = out.format();
   if (format.is_planar() || std::ranges::count(allowed, format.encoding) == 0) {
     return fail(ErrorCode::kInvalidArgument,
@@ -73,7 +81,7 @@ Result<Output> Output::create(std::string_view op, Tensor& out, const Shape& sha
                             encoding_name(*allowed.begin()), to_string(format)),
                 {.from = to_string(format), .to = std::string(encoding_name(*allowed.begin()))});
   }
-  if (out.device().kind == DeviceKind::kCpu && out.is_exclusive() && out.is_contiguous()) {
+  if (out.is_exclusive() && out.is_contiguous()) {
     LOBIT_TRY(const std::span<std::byte> bytes, out.mutable_bytes());
     return Output(out, bytes.data());
   }
@@ -89,6 +97,14 @@ void Output::commit() {
   if (!out_->name().empty()) fresh_->set_name(out_->name());
   if (!out_->tags().empty()) fresh_->set_tags({out_->tags().begin(), out_->tags().end()});
   *out_ = std::move(*fresh_);
+}
+
+float for_halves(double value) {
+  const auto nearest = static_cast<float>(value);
+  const auto bits = std::bit_cast<uint32_t>(nearest);
+  if (static_cast<double>(nearest) == value || !std::isfinite(nearest) || bits % 2 == 1) return nearest;
+  return std::bit_cast<float>(std::fabs(static_cast<double>(nearest)) > std::fabs(value) ? bits - 1
+                                                                                         : bits + 1);
 }
 
 ValueReader::ValueReader(const Tensor& operand) : operand_(&operand) {

@@ -62,6 +62,9 @@ class Output {
 // The formats that computed values are stored in.
 inline constexpr std::initializer_list<Encoding> kFloats{Encoding::kF32, Encoding::kF16, Encoding::kBF16};
 
+// A float that rounds to the same half as `value` does: inexact ones get an odd last bit.
+float for_halves(double value);
+
 // Gives values of an operand as F32, from where they lie when they are F32 in one piece.
 class ValueReader {
  public:

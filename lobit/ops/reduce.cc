@@ -355,8 +355,10 @@ Status reduce_to_floats(const Request& request, const Reduction& reduction, OfNo
                 [&](const typename Reduction::Value* values, uint64_t first, uint64_t count, uint64_t n,
                     const detail::Output& output) {
                   std::array<float, kTileValues> floats;
+                  const bool halves = output.encoding() != Encoding::kF32;
                   for (uint64_t i = 0; i < count; ++i) {
-                    floats[i] = static_cast<float>(number(values[i], static_cast<double>(n)));
+                    const double value = number(values[i], static_cast<double>(n));
+                    floats[i] = halves ? detail::for_halves(value) : static_cast<float>(value);
                   }
                   detail::store_values(output.encoding(), floats.data(), first, count, output.bytes());
                 });

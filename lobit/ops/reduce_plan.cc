@@ -115,6 +115,10 @@ Result<ReducePlan> plan_reduction(const Tensor& x, ops::Axes axes, const Shape& 
 
 Result<Tensor> with_free_cuts(const Tensor& x, const OpContext& context) {
   if (x.shape().row_elements() % border_elements(x.format()) == 0) return x;
+  return decoded(x, context);
+}
+
+Result<Tensor> decoded(const Tensor& x, const OpContext& context) {
   LOBIT_TRY(Tensor copy, Tensor::empty(x.shape(), Encoding::kF32, *context.memory));
   LOBIT_TRY(const std::span<float> values, copy.mutable_values<float>());
   const uint64_t columns = x.shape().row_elements();

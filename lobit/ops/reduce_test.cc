@@ -352,6 +352,13 @@ TEST(Reduce, RefusesWhatCannotBe) {
   EXPECT_THAT(sum(places, kAll, KeepAxes::kDrop, context), fails_with(ErrorCode::kUnsupported));
 }
 
+TEST(Reduce, RoundsOnceToHalves) {
+  TestMemory memory;
+  const std::vector<float> values{1.0f, 0x1p-11f, 0x1p-24f};  // a little above the middle of two halves
+  const Tensor x = *Tensor::from_values(values, shape_of({3}), Encoding::kF16, memory.resource);
+  EXPECT_EQ(values_of(*sum(x, kAll, KeepAxes::kDrop, memory.context()))[0], 1.0f + 0x1p-10f);
+}
+
 TEST(Reduce, TellsTheProfiler) {
   TestMemory memory;
   OpProfiler profiler;

@@ -144,8 +144,18 @@ std::vector<IdleTensors::Key> IdleTensors::idle_keys(std::chrono::nanoseconds ol
 
 IdleCompression IdleTensors::compress_idle(std::chrono::nanoseconds older_than,
                                            std::chrono::nanoseconds budget) {
-  const TimeBudget time(budget, clock_);
+  // The memory that compressing needs may come from a resource that asks for more room by calling this.
+  static thread_local bool at_work = false;
   IdleCompression report;
+  if (at_work) {
+    report.finished = false;
+    return report;
+  }
+  const TimeBudget time(budget, clock_);
+  const struct AtWork {
+    AtWork() { at_work = true; }
+    ~AtWork() { at_work = false; }
+  } scope;
   for (const Key key : idle_keys(older_than)) {
     if (time.is_spent()) {
       report.finished = false;

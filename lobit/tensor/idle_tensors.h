@@ -78,7 +78,7 @@ class LOBIT_API IdleTensors {
   Status remove(Key key);
 
   // Compresses those that nobody has used for so long, the longest unused first, until the time is up: a
-  // tensor that was begun is finished.
+  // tensor that was begun is finished. Does nothing where the resource calls it from within.
   IdleCompression compress_idle(std::chrono::nanoseconds older_than,
                                 std::chrono::nanoseconds budget = std::chrono::nanoseconds::max());
   // The same as a function for CleanupManager::add(), which must be removed before this object goes.

@@ -312,6 +312,28 @@ TEST_F(IdleTensorsTest, MakeRoomForAPoolThatRunsShort) {
   (*pool)->remove_reclaimer(id);
 }
 
+// What compressing takes comes from the pool that is short, which asks for more room again.
+TEST_F(IdleTensorsTest, DoesNotStartAnewWithinItself) {
+  const auto pool = HybridMemoryPool::create({.limit = uint64_t{16} << 20, .idle_trim = 0ms});
+  ASSERT_THAT(pool, is_ok());
+  IdleTensors store(**pool);
+  size_t calls = 0;
+  const auto id = (*pool)->add_reclaimer({.priority = 0, .reclaim = [&](const OutOfMemory&) {
+                                            ++calls;
+                                            store.compress_idle(0ns);
+                                          }});
+  for (;;) {
+    auto tensor = Tensor::full(shape_of({1 << 18}), 1.0f, kF32, **pool);
+    if (!tensor) break;
+    ASSERT_THAT(store.add(std::move(*tensor)), is_ok());
+    ASSERT_LT(calls, 1000u) << "each tensor starts over with all others";
+    if (store.statistics().tensors > 40) break;
+  }
+  EXPECT_GT(calls, 0u);
+  EXPECT_LT(calls, 1000u);
+  (*pool)->remove_reclaimer(id);
+}
+
 TEST(IdleTensorsThreads, ReadWriteCompressAndForgetAtOnce) {
   SystemResource memory;
   {

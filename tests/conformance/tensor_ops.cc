@@ -98,8 +98,9 @@ void add_reductions(std::map<std::string, TensorOp>& all) {
     return word == "keep" ? KeepAxes::kKeep : KeepAxes::kDrop;
   };
   for (const auto& [name, function] : reduce) {
-    all[name] = {1, 2, [function = function, keep](Tensors in, const Words& words, const OpContext& context) {
-                   return function(in[0], axes_of(words[0]), keep(words[1]), context);
+    all[name] = {1, 2,
+                 [reduce_one = function, keep](Tensors in, const Words& words, const OpContext& context) {
+                   return reduce_one(in[0], axes_of(words[0]), keep(words[1]), context);
                  }};
   }
   all["var"] = {1, 3, [keep](Tensors in, const Words& words, const OpContext& context) {

@@ -1,5 +1,5 @@
-// The blocked product of F32 panels. A tile of the result stays in registers while k advances: each step loads
-// one k of a panel of B as vectors and multiplies it with each of the tile's values of A.
+// The blocked product of F32 panels. A tile of the result stays in registers while k advances: each step
+// loads one k of a panel of B as vectors and multiplies it with each of the tile's values of A.
 #include <algorithm>
 #include <array>
 #include <utility>
