@@ -1,7 +1,6 @@
 // The parts of a matrix product: its operands as matrices, and the two ways to compute it. Not installed.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -101,18 +100,5 @@ Status multiply_panels(const MatmulCall& call, float* out, const OpContext& cont
 // as 8-bit integers.
 Status multiply_float_rows(const MatmulCall& call, float* out, const OpContext& context);
 Status multiply_int8_rows(const MatmulCall& call, float* out, const OpContext& context);
-
-// Calls work(index, worker) for every index < count, on the context's threads; worker < thread_count().
-template <typename Work>
-void for_each_task(const OpContext& context, size_t count, const Work& work) {
-  if (thread_count(context) == 1 || count <= 1) {
-    for (size_t index = 0; index < count; ++index) work(index, size_t{0});
-    return;
-  }
-  std::atomic<size_t> next{0};
-  context.threads->run([&](size_t worker) {
-    for (size_t index; (index = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(index, worker);
-  });
-}
 
 }  // namespace lobit::detail

@@ -302,10 +302,8 @@ class VectorValues {
       values.data_ = values.reader_->values();
       return values;
     }
-    LOBIT_TRY(values.decoded_, Tensor::empty(vector.shape(), Encoding::kF32, *context.memory));
-    LOBIT_TRY(const std::span<float> decoded, values.decoded_.mutable_values<float>());
-    vector.decode_run(0, decoded.size(), decoded.data());
-    values.data_ = decoded.data();
+    LOBIT_TRY(values.decoded_, detail::decoded(vector, context));
+    values.data_ = detail::ValueReader(values.decoded_).values();
     return values;
   }
   const float* data() const { return data_; }

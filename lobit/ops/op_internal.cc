@@ -107,6 +107,17 @@ float for_halves(double value) {
                                                                                          : bits + 1);
 }
 
+Result<Tensor> decoded(const Tensor& x, const OpContext& context) {
+  LOBIT_TRY(Tensor copy, Tensor::empty(x.shape(), Encoding::kF32, *context.memory));
+  LOBIT_TRY(const std::span<float> values, copy.mutable_values<float>());
+  const uint64_t columns = x.shape().row_elements();
+  const uint64_t grain = columns == 0 ? 1 : std::max<uint64_t>(1, 16 * kTileValues / columns);
+  for_each_range(context, x.shape().rows(), grain, [&](uint64_t first, uint64_t count) {
+    x.decode_run(first * columns, count * columns, values.data() + first * columns);
+  });
+  return copy;
+}
+
 ValueReader::ValueReader(const Tensor& operand) : operand_(&operand) {
   if (operand.format() != ValueFormat{Encoding::kF32} || !operand.is_contiguous()) return;
   if (const auto values = operand.values<float>()) values_ = values->data();

@@ -87,30 +87,35 @@ class ValueReader {
   const float* values_ = nullptr;
 };
 
-// Calls work(first, count) for pieces of `grain` that make up [0, items), the last maybe short, on the
-// context's threads when there are several pieces, else here. The cut is the same for any number of threads.
-// `work` does not fail and does not throw.
-template <typename Work>
-void for_each_range(const OpContext& context, uint64_t items, uint64_t grain, const Work& work) {
-  if (items == 0) return;
-  if (context.threads == nullptr || context.threads->size() == 1 || items <= grain) {
-    for (uint64_t first = 0; first < items; first += grain) work(first, std::min(grain, items - first));
-    return;
-  }
-  std::atomic<uint64_t> next{0};
-  const uint64_t pieces = (items - 1) / grain + 1;
-  context.threads->run([&](size_t) {
-    for (;;) {
-      const uint64_t piece = next.fetch_add(1, std::memory_order_relaxed);
-      if (piece >= pieces) return;
-      const uint64_t first = piece * grain;
-      work(first, std::min(grain, items - first));
-    }
-  });
-}
+// All values as F32 in one piece, in the context's memory.
+Result<Tensor> decoded(const Tensor& x, const OpContext& context);
 
 inline size_t thread_count(const OpContext& context) {
   return context.threads == nullptr ? 1 : context.threads->size();
+}
+
+// Calls work(index, worker) for every index < count, on the context's threads; worker < thread_count().
+template <typename Work>
+void for_each_task(const OpContext& context, size_t count, const Work& work) {
+  if (thread_count(context) == 1 || count <= 1) {
+    for (size_t index = 0; index < count; ++index) work(index, size_t{0});
+    return;
+  }
+  std::atomic<size_t> next{0};
+  context.threads->run([&](size_t worker) {
+    for (size_t index; (index = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(index, worker);
+  });
+}
+
+// Calls work(first, count) for pieces of `grain` that make up [0, items), the last maybe short. The cut is
+// the same for any number of threads. `work` does not fail and does not throw.
+template <typename Work>
+void for_each_range(const OpContext& context, uint64_t items, uint64_t grain, const Work& work) {
+  if (items == 0) return;
+  for_each_task(context, (items - 1) / grain + 1, [&](uint64_t piece, size_t) {
+    const uint64_t first = piece * grain;
+    work(first, std::min(grain, items - first));
+  });
 }
 
 }  // namespace lobit::detail

@@ -118,17 +118,6 @@ Result<Tensor> with_free_cuts(const Tensor& x, const OpContext& context) {
   return decoded(x, context);
 }
 
-Result<Tensor> decoded(const Tensor& x, const OpContext& context) {
-  LOBIT_TRY(Tensor copy, Tensor::empty(x.shape(), Encoding::kF32, *context.memory));
-  LOBIT_TRY(const std::span<float> values, copy.mutable_values<float>());
-  const uint64_t columns = x.shape().row_elements();
-  const uint64_t grain = columns == 0 ? 1 : std::max<uint64_t>(1, 16 * kTileValues / columns);
-  for_each_range(context, x.shape().rows(), grain, [&](uint64_t first, uint64_t count) {
-    x.decode_run(first * columns, count * columns, values.data() + first * columns);
-  });
-  return copy;
-}
-
 void store_values(Encoding encoding, const float* values, uint64_t first, uint64_t count, std::byte* out) {
   std::byte* const at = out + first * traits(encoding).block_bytes;
   if (encoding == Encoding::kF32) {

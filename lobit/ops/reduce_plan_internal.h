@@ -39,9 +39,6 @@ Result<ReducePlan> plan_reduction(const Tensor& x, ops::Axes axes, const Shape& 
 // `x` when runs of it may be cut at every multiple of kTileValues, else an F32 copy.
 Result<Tensor> with_free_cuts(const Tensor& x, const OpContext& context);
 
-// All values as F32 in one piece, in the context's memory.
-Result<Tensor> decoded(const Tensor& x, const OpContext& context);
-
 // Writes `count` values from element `first` on in F32, F16 or BF16.
 void store_values(Encoding encoding, const float* values, uint64_t first, uint64_t count, std::byte* out);
 

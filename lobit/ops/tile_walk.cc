@@ -57,14 +57,6 @@ void copy_numbers(const std::byte* from, size_t bytes, int64_t row_stride, int64
   }
 }
 
-// All values of a tensor as F32, in one piece.
-Result<Tensor> decode_all(const Tensor& tensor, const OpContext& context) {
-  LOBIT_TRY(Tensor decoded, Tensor::empty(tensor.shape(), Encoding::kF32, *context.memory));
-  LOBIT_TRY(const std::span<float> values, decoded.mutable_values<float>());
-  tensor.decode_run(0, tensor.elements(), values.data());
-  return decoded;
-}
-
 // Where the operand's numbers begin; nullptr when it has blocks or planes.
 const std::byte* first_plain(const Tensor& operand) {
   if (operand.format().is_planar() || border_elements(operand.format()) != 1) return nullptr;
@@ -113,7 +105,7 @@ Status TileWalk::add_source(const Tensor& operand, const Shape& shape, const OpC
     const uint64_t row = operand.shape().row_elements();
     if (row > 1 && row % border_elements(format) != 0) keeps_rows_ = true;
   } else {
-    LOBIT_TRY(decoded_[sources_count_], decode_all(operand, context));
+    LOBIT_TRY(decoded_[sources_count_], decoded(operand, context));
     tensor = &*decoded_[sources_count_];
     LOBIT_TRY(source.first, tensor->first_number());
   }
