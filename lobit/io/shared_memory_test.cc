@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "lobit/base/test_support.h"
+#include "lobit/io/test_peer.h"
 
 namespace lobit {
 namespace {
@@ -43,40 +44,8 @@ void tell(const SharedMemory& segment, Message message) {
   std::atomic_ref<uint32_t>(words(segment)[0]).store(message, std::memory_order_release);
 }
 
-// This program again, as a process of its own that runs one of the Peer tests with the name of a segment.
-class Peer {
- public:
-  Peer(const std::string& test, const std::string& name) {
-    ::setenv("LOBIT_TEST_SEGMENT", name.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
-    std::string filter = "--gtest_filter=SharedMemoryPeer.DISABLED_" + test;
-    std::string also = "--gtest_also_run_disabled_tests";
-    std::string program = "/proc/self/exe";
-    const std::array<char*, 4> arguments{program.data(), filter.data(), also.data(), nullptr};
-    EXPECT_EQ(::posix_spawn(&pid_, program.c_str(), nullptr, nullptr, arguments.data(), environ), 0);
-  }
-  ~Peer() {
-    if (pid_ > 0) kill();
-  }
-  Peer(const Peer&) = delete;
-  Peer& operator=(const Peer&) = delete;
-
-  // With a signal that leaves it no last word.
-  void kill() {
-    EXPECT_EQ(::kill(pid_, SIGKILL), 0);
-    EXPECT_TRUE(WIFSIGNALED(wait()));
-  }
-  int wait() {
-    int status = -1;
-    EXPECT_EQ(::waitpid(std::exchange(pid_, -1), &status, 0) > 0, true);
-    return status;
-  }
-
- private:
-  pid_t pid_ = -1;
-};
-
 Result<SharedMemory> open_named_by_environment() {
-  const char* name = std::getenv("LOBIT_TEST_SEGMENT");  // NOLINT(concurrency-mt-unsafe): one thread
+  const char* name = std::getenv(kPeerVariable);  // NOLINT(concurrency-mt-unsafe): one thread
   return SharedMemory::open(name == nullptr ? "" : name, kBytes, SharedAccess::kReadWrite);
 }
 
@@ -138,7 +107,7 @@ TEST(SharedMemory, RefusesSizesThatCannotBe) {
 TEST(SharedMemory, ASecondProcessReadsAndWrites) {
   const auto segment = SharedMemory::create(kBytes);
   ASSERT_THAT(segment, is_ok());
-  Peer peer("AddsOne", segment->name());
+  Peer peer("SharedMemoryPeer.DISABLED_AddsOne", segment->name());
   for (uint32_t i = 1; i < kWords; ++i) words(*segment)[i] = i * 7;
   tell(*segment, kGo);
   wait_for(*segment, kDone);
@@ -150,7 +119,7 @@ TEST(SharedMemory, OutlivesAKilledCreatorForThoseWhoHaveIt) {
   const std::set<std::string> before = entries_of_dev_shm();
   const auto answer = SharedMemory::create(kBytes);
   ASSERT_THAT(answer, is_ok());
-  Peer peer("CreatesAndWaits", answer->name());
+  Peer peer("SharedMemoryPeer.DISABLED_CreatesAndWaits", answer->name());
   wait_for(*answer, kDone);
   const std::string name = reinterpret_cast<const char*>(words(*answer).subspan(1).data());
   const auto joined = SharedMemory::open(name, kBytes, SharedAccess::kRead);
@@ -171,7 +140,7 @@ TEST(SharedMemory, SurvivesAKilledPeer) {
   const auto segment = SharedMemory::create(kBytes);
   ASSERT_THAT(segment, is_ok());
   words(*segment)[5] = 55;
-  Peer peer("CreatesAndWaits", segment->name());
+  Peer peer("SharedMemoryPeer.DISABLED_CreatesAndWaits", segment->name());
   wait_for(*segment, kDone);
   peer.kill();
   words(*segment)[6] = 66;

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lobit/io/test_peer.h"
 #include "lobit/tensor/shared_tensor_internal.h"
 #include "lobit/tensor/tensor_test_support.h"
 
@@ -28,7 +29,6 @@ namespace {
 using enum Encoding;
 using detail::SharedTensorHeader;
 
-constexpr const char* kNameVariable = "LOBIT_TEST_TENSOR";
 constexpr int64_t kRows = 70;
 constexpr int64_t kColumns = 33;
 
@@ -56,40 +56,8 @@ void tell(const SharedTensor& tensor, Message message) {
   last_of(tensor).store(static_cast<float>(message), std::memory_order_release);
 }
 
-// This program again, as a process of its own that runs one of the Peer tests with the name of a tensor.
-class Peer {
- public:
-  Peer(const std::string& test, const std::string& name) {
-    ::setenv(kNameVariable, name.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
-    std::string filter = "--gtest_filter=SharedTensorPeer.DISABLED_" + test;
-    std::string also = "--gtest_also_run_disabled_tests";
-    std::string program = "/proc/self/exe";
-    const std::array<char*, 4> arguments{program.data(), filter.data(), also.data(), nullptr};
-    EXPECT_EQ(::posix_spawn(&pid_, program.c_str(), nullptr, nullptr, arguments.data(), environ), 0);
-  }
-  ~Peer() {
-    if (pid_ > 0) kill();
-  }
-  Peer(const Peer&) = delete;
-  Peer& operator=(const Peer&) = delete;
-
-  // With a signal that leaves it no last word.
-  void kill() {
-    EXPECT_EQ(::kill(pid_, SIGKILL), 0);
-    EXPECT_TRUE(WIFSIGNALED(wait()));
-  }
-  int wait() {
-    int status = -1;
-    EXPECT_GT(::waitpid(std::exchange(pid_, -1), &status, 0), 0);
-    return status;
-  }
-
- private:
-  pid_t pid_ = -1;
-};
-
 Result<SharedTensor> open_named_by_environment() {
-  const char* name = std::getenv(kNameVariable);  // NOLINT(concurrency-mt-unsafe): one thread
+  const char* name = std::getenv(kPeerVariable);  // NOLINT(concurrency-mt-unsafe): one thread
   return SharedTensor::open(name == nullptr ? "" : name, SharedAccess::kReadWrite);
 }
 
@@ -136,7 +104,7 @@ std::vector<std::byte> bytes_of(const Tensor& tensor) {
 TEST(SharedTensor, ASecondProcessReadsAndWrites) {
   const auto shared = SharedTensor::create(shape_of({kRows, kColumns}), kF32);
   ASSERT_THAT(shared, is_ok());
-  Peer peer("Doubles", shared->name());
+  Peer peer("SharedTensorPeer.DISABLED_Doubles", shared->name());
   const std::vector<float> values = numbered(kRows * kColumns - 1);
   std::ranges::copy(values, floats(*shared).begin());
   SystemResource memory;
@@ -155,7 +123,7 @@ TEST(SharedTensor, OutlivesAKilledCreatorAndLeavesNothing) {
   {
     const auto answer = SharedTensor::create(shape_of({100}), kF32);
     ASSERT_THAT(answer, is_ok());
-    Peer peer("CreatesAndWaits", answer->name());
+    Peer peer("SharedTensorPeer.DISABLED_CreatesAndWaits", answer->name());
     wait_for(*answer, kDone);
     const std::string name = reinterpret_cast<const char*>(answer->bytes().data());
     const auto joined = SharedTensor::open(name, SharedAccess::kRead);
