@@ -61,7 +61,7 @@ class MatmulBench {
 
  private:
   Tensor random(int64_t rows, int64_t columns) {
-    return sure(Tensor::random(sure(Shape::create({rows, columns})), DType::kF32, memory_,
+    return sure(Tensor::random(sure(Shape::create({rows, columns})), DType::kF32, *pool_,
                                {.distribution = Distribution::kNormal}));
   }
 
@@ -102,12 +102,14 @@ class MatmulBench {
   void few_rows(int64_t m) { product("f32 " + std::to_string(m) + " x 4096 x 4096", m, 4096, 4096); }
 
   // More than the caches hold. Rows are copies of the first few, which no kernel can know.
-  Tensor weights_of(Encoding encoding, std::vector<std::byte>& bytes) {
+  Tensor weights_of(Encoding encoding, Buffer& memory) {
     constexpr size_t kTargetBytes = size_t{96} << 20;
     constexpr size_t kOwnRows = 32;
     const size_t row_bytes = static_cast<size_t>(encoded_bytes(encoding, kDepth).value());
     const size_t rows = kTargetBytes / row_bytes / 64 * 64;
-    bytes.assign(rows * row_bytes, std::byte{0x21});
+    memory = sure(Buffer::allocate(*pool_, rows * row_bytes));
+    const std::span<std::byte> bytes = memory.bytes();
+    std::ranges::fill(bytes, std::byte{0x21});
     const Tensor own = random(kOwnRows, kDepth);
     const float* values = sure(own.values<float>()).data();
     if (const kernels::EncodeFn encode = kernels::encoder(Encoding::kF32, encoding)) {
@@ -118,13 +120,13 @@ class MatmulBench {
     for (size_t at = kOwnRows * row_bytes; at < bytes.size(); ++at)
       bytes[at] = bytes[at - kOwnRows * row_bytes];
     const int64_t extents[] = {static_cast<int64_t>(rows), kDepth};
-    return sure(Tensor::borrow(bytes, sure(Shape::create(extents)), ValueFormat{encoding}, memory_));
+    return sure(Tensor::borrow(bytes, sure(Shape::create(extents)), ValueFormat{encoding}, *pool_));
   }
 
   void vector(Encoding encoding, bool int8) {
     const std::string name = std::string(encoding_name(encoding)) + " weights, " + (int8 ? "int8" : "f32");
     if (!wanted(name)) return;
-    std::vector<std::byte> bytes;
+    Buffer bytes;
     const Tensor b = weights_of(encoding, bytes);
     const Tensor a = random(1, kDepth);
     const auto rows = static_cast<size_t>(b.shape()[0]);
@@ -135,7 +137,7 @@ class MatmulBench {
         {"ours", [&] { sure(ops::matmul(a, b, out, context_, int8 ? kInt8 : kWeights)); }},
         {"memory", [&] { read_all(bytes.data(), bytes.size() / 1024 * 1024); }}};
     if (ggml_ && ggml_->dot(encoding) != nullptr) {
-      contestants.push_back({"ggml", [&] { ggml_rows(encoding, x, bytes, sums); }});
+      contestants.push_back({"ggml", [&] { ggml_rows(encoding, x, bytes.bytes(), sums); }});
     }
     if (blas_ && encoding == Encoding::kF32) {
       const auto* y = reinterpret_cast<const float*>(bytes.data());
@@ -147,7 +149,7 @@ class MatmulBench {
         std::move(contestants));
   }
 
-  void ggml_rows(Encoding encoding, const float* x, const std::vector<std::byte>& bytes,
+  void ggml_rows(Encoding encoding, const float* x, std::span<const std::byte> bytes,
                  std::vector<float>& sums) const {
     std::vector<float> activations(kDepth);
     ggml_->convert_activations(encoding, x, activations.data(), kDepth);
@@ -164,8 +166,8 @@ class MatmulBench {
   const std::string only_;  // part of a case's name
   std::optional<GgmlPeer> ggml_;
   std::optional<BlasPeer> blas_;
-  SystemResource memory_;
-  OpContext context_{.memory = &memory_};
+  std::unique_ptr<HybridMemoryPool> pool_ = sure(HybridMemoryPool::create());
+  OpContext context_{.memory = pool_.get()};
   nlohmann::json cases_ = nlohmann::json::array();
 };
 

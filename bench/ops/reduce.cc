@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,7 +56,7 @@ class ReduceBench {
 
  private:
   Tensor values(const Case& c) {
-    return sure(Tensor::random(sure(Shape::create(c.shape)), DType::kF32, memory_,
+    return sure(Tensor::random(sure(Shape::create(c.shape)), DType::kF32, *pool_,
                                {.distribution = Distribution::kNormal}));
   }
 
@@ -99,7 +100,7 @@ class ReduceBench {
   void normalize(const Case& c) {
     const Tensor x = values(c);
     const auto axis = static_cast<size_t>(c.axis);
-    const Tensor weight = sure(Tensor::ones(sure(Shape::create({c.shape[1]})), DType::kF32, memory_));
+    const Tensor weight = sure(Tensor::ones(sure(Shape::create({c.shape[1]})), DType::kF32, *pool_));
     Tensor out = values(c);
     Tensor copy = values(c);
     const auto once = [&](const std::string& op, const std::function<void()>& ours) {
@@ -114,8 +115,8 @@ class ReduceBench {
 
   const Sampling sampling_;
   const std::string only_;  // part of a case's name
-  SystemResource memory_;
-  OpContext context_{.memory = &memory_};
+  std::unique_ptr<HybridMemoryPool> pool_ = sure(HybridMemoryPool::create());
+  OpContext context_{.memory = pool_.get()};
   nlohmann::json cases_ = nlohmann::json::array();
 };
 

@@ -3,6 +3,8 @@
 #include <array>
 #include <utility>
 
+#include <hwy/cache_control.h>
+
 #include "lobit/kernels/cpu/elementwise_families.h"
 #include "lobit/kernels/reference_elementwise.h"
 #include "lobit/kernels/simd.h"
@@ -101,6 +103,10 @@ ClampFn clamp_kernel() {
 
 CompareFn compare_kernel(CompareOp op) {
   return choose(kCompare[static_cast<size_t>(op)], [op] { return vector_compare(op); });
+}
+
+void flush_stores() {
+  hwy::FlushStream();
 }
 
 SelectFn select_kernel() {

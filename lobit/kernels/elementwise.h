@@ -55,8 +55,10 @@ struct Run {
 };
 
 // Where results are stored. Past the caches, lines of `out` are not read before they are written: faster for
-// outputs that no cache holds, slower for others and in place.
+// outputs that no cache holds, slower for others and in place. Other threads may see such results only after
+// the one that made them called flush_stores(), which takes so long that it is not done for every run.
 enum class Store : uint8_t { kCached, kPastCaches };
+LOBIT_API void flush_stores();
 
 using BinaryFn = void (*)(Run<float> a, Run<float> b, float* out, size_t count, Store store);
 using UnaryFn = void (*)(const float* values, float* out, size_t count, Store store);

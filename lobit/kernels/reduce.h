@@ -85,9 +85,9 @@ inline float settled(float extreme) {
 // The first of `count` values that equals `value`, or the first NaN when `value` is one; `count` if none.
 LOBIT_API size_t find_value(const float* values, size_t count, float value);
 
-// Takes a row as number `row` of the rows that the extremes are looked for in: where a value is more extreme
-// than best[c], or the first NaN, it becomes best[c], and places[c] becomes `row`. kMin or kMax.
-LOBIT_API void place_of_rows(Extreme which, const float* values, size_t columns, int32_t row, float* best,
-                             int32_t* places);
+// Takes rows that are numbered from `first` on: where a value is more extreme than best[c], or the first NaN,
+// it becomes best[c], and places[c] the number of its row. kMin or kMax.
+LOBIT_API void place_of_rows(Extreme which, const float* values, size_t rows, size_t stride, size_t columns,
+                             int32_t first, float* best, int32_t* places);
 
 }  // namespace lobit::kernels

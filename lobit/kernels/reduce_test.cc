@@ -180,8 +180,8 @@ TEST_P(EverySimdLevelReduces, FindsExtremesAndPlacesOfRows) {
       extreme_of_rows(which, values.data(), kRows, columns, columns, extremes.data());
       Floats best(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(columns));
       std::vector<int32_t> places(columns, 0);
-      for (size_t r = 1; which != Extreme::kMaxMagnitude && r < kRows; ++r) {
-        place_of_rows(which, values.data() + r * columns, columns, static_cast<int32_t>(r), best.data(),
+      if (which != Extreme::kMaxMagnitude) {
+        place_of_rows(which, values.data() + columns, kRows - 1, columns, columns, 1, best.data(),
                       places.data());
       }
       for (size_t c = 0; c < columns; ++c) {

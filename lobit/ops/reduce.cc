@@ -21,7 +21,6 @@ using kernels::SumTerm;
 
 struct SumReduction {
   using Value = double;
-  static constexpr uint64_t kStep = 512;
   SumTerm term;
 
   static Value nothing() { return 0.0; }
@@ -62,7 +61,6 @@ struct SumReduction {
 
 struct ExtremeReduction {
   using Value = float;
-  static constexpr uint64_t kStep = 512;
   Extreme which;
 
   Value nothing() const { return kernels::before_extreme(which); }
@@ -113,7 +111,6 @@ struct Best {
 // kMin or kMax.
 struct PlaceReduction {
   using Value = Best;
-  static constexpr uint64_t kStep = 512;
   Extreme which;
 
   Value nothing() const { return {kernels::before_extreme(which), -1}; }
@@ -164,15 +161,12 @@ struct PlaceReduction {
     Columns(const PlaceReduction& reduction, uint64_t width) : which_(reduction.which), width_(width) {}
 
     void add(const float* values, uint64_t rows, uint64_t stride, uint64_t first) {
-      for (uint64_t row = 0; row < rows; ++row, values += stride) {
-        if (first + row == 0) {
-          std::copy_n(values, width_, values_.data());
-          std::fill_n(places_.data(), width_, 0);
-        } else {
-          const auto number = static_cast<int32_t>(first + row);
-          kernels::place_of_rows(which_, values, width_, number, values_.data(), places_.data());
-        }
+      if (first == 0) {
+        std::copy_n(values, width_, values_.data());
+        std::fill_n(places_.data(), width_, 0);
       }
+      kernels::place_of_rows(which_, values, rows, stride, width_, static_cast<int32_t>(first),
+                             values_.data(), places_.data());
     }
     Value value(uint64_t column, uint64_t place, uint64_t step) const {
       return {values_[column], static_cast<int64_t>(place + static_cast<uint64_t>(places_[column]) * step)};
@@ -195,7 +189,6 @@ struct Moments {
 
 struct MomentReduction {
   using Value = Moments;
-  static constexpr uint64_t kStep = kTileValues;
 
   static Value nothing() { return {0.0, 0.0, 0.0}; }
 

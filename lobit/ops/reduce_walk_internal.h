@@ -3,7 +3,6 @@
 // A Reduction is a plain value with
 //   Value           what the values of a result have become: trivial
 //   nothing()       the Value of no values
-//   kStep           values that are taken of a stream at a time; divides kTileValues
 //   reduce_runs(values, runs, count, results) of whole runs
 //   Run             takes a run of values: add(values, count, place of the first); value()
 //   Columns         takes rows of up to kTileValues columns: Columns(reduction, width);
@@ -64,11 +63,6 @@ class ReduceWalk {
   static constexpr uint64_t kMaxParts = 256;
   // Rows that int32 places count.
   static constexpr uint64_t kMostRows = uint64_t{1} << 30;
-
-  // Values of a run that is worth reading beside three others.
-  static constexpr uint64_t kLeastStream = 8192;
-  // Values that no cache of a core holds.
-  static constexpr uint64_t kBeyondCaches = uint64_t{1} << 20;
 
   struct Place {
     uint64_t outer;
@@ -133,8 +127,7 @@ class ReduceWalk {
 
   void reduce_runs(const Place& place, uint64_t first, uint64_t count, Value* values) const {
     std::array<float, kTileValues> tile;
-    if (count >= 4 * kLeastStream || count != plan_.reduced ||
-        (reader_.values() == nullptr && count > kTileValues / 2)) {
+    if (count != plan_.reduced || (reader_.values() == nullptr && count > kTileValues / 2)) {
       for (uint64_t i = 0; i < place.count; ++i) {
         values[i] = reduce_run((place.outer + i) * plan_.reduced + first, first, count, tile.data());
       }
@@ -149,36 +142,7 @@ class ReduceWalk {
     }
   }
 
-  // Long runs of large tensors are four, read in turns: one stream alone does not keep the memory busy.
   Value reduce_run(uint64_t start, uint64_t place, uint64_t count, float* tile) const {
-    const uint64_t quarter = count / 4 / kTileValues * kTileValues;
-    if (quarter < kLeastStream || plan_.view.elements() < kBeyondCaches)
-      return reduce_stream(start, place, count, tile);
-    const uint64_t last = count - 3 * quarter;
-    const float* const values = reader_.values();
-    if (values == nullptr) {
-      Value all = reduce_stream(start, place, quarter, tile);
-      for (uint64_t q = 1; q < 4; ++q) {
-        const uint64_t n = q == 3 ? last : quarter;
-        all = reduction_.join(all, reduce_stream(start + q * quarter, place + q * quarter, n, tile));
-      }
-      return all;
-    }
-    using Run = typename Reduction::Run;
-    std::array<Run, 4> streams{Run(reduction_), Run(reduction_), Run(reduction_), Run(reduction_)};
-    for (uint64_t i = 0; i < quarter; i += Reduction::kStep) {
-      for (uint64_t q = 0; q < 4; ++q) {
-        const uint64_t at = q * quarter + i;
-        streams[q].add(values + start + at, Reduction::kStep, place + at);
-      }
-    }
-    streams[3].add(values + start + 4 * quarter, last - quarter, place + 4 * quarter);
-    Value all = streams[0].value();
-    for (uint64_t q = 1; q < 4; ++q) all = reduction_.join(all, streams[q].value());
-    return all;
-  }
-
-  Value reduce_stream(uint64_t start, uint64_t place, uint64_t count, float* tile) const {
     typename Reduction::Run state(reduction_);
     const uint64_t step = reader_.values() != nullptr ? count : kTileValues;
     for (uint64_t done = 0; done < count; done += step) {

@@ -61,6 +61,7 @@ class TileWalk {
         }
         if (encode_ != nullptr) encode_tile(place, scratch);
       }
+      if (store_ == kernels::Store::kPastCaches) kernels::flush_stores();
     });
   }
 

@@ -113,7 +113,6 @@ HWY_INLINE void map_runs(const Op& op, float* out, size_t count, Store store, co
     if (head != 0) store_some(op(readers.load_some(0, head)...), out, head);
     if (reinterpret_cast<uintptr_t>(out + head) % sizeof(VF) == 0) {
       for (i = head; i + kLanes <= count; i += kLanes) hn::Stream(op(readers.load(i)...), DF(), out + i);
-      hwy::FlushStream();
     } else {
       i = head;
     }

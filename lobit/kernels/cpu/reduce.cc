@@ -21,11 +21,9 @@ namespace {
 constexpr size_t kTerms = 4;
 constexpr size_t kExtremes = 3;
 
-// How far ahead of the values that are read memory is asked for more, in values. Short calls are those of a
-// caller who reads several streams in turns, and is soon back where this one ends.
-constexpr size_t ahead_of(size_t count) {
-  return count <= 512 ? 256 : 1024;
-}
+// How far ahead of the values that are read memory is asked for more, in values: a page, behind whose end the
+// machine foresees nothing.
+constexpr size_t kAhead = 1024;
 
 // Every kernel for one target, by term or extreme.
 struct ReduceKernels {
@@ -37,7 +35,8 @@ struct ReduceKernels {
   std::array<void (*)(const float*, size_t, size_t, float*), kExtremes> extremes_of_runs;
   std::array<void (*)(const float*, size_t, size_t, size_t, float*), kExtremes> extreme_of_rows;
   size_t (*find_value)(const float*, size_t, float);
-  std::array<void (*)(const float*, size_t, int32_t, float*, int32_t*), kExtremes> place_of_rows;
+  std::array<void (*)(const float*, size_t, size_t, size_t, int32_t, float*, int32_t*), kExtremes>
+      place_of_rows;
 };
 
 template <SumTerm kTerm>
@@ -132,12 +131,15 @@ size_t find_value(const float* values, size_t count, float value) {
 }
 
 template <Extreme kWhich>
-void place_of_rows(const float* values, size_t columns, int32_t row, float* best, int32_t* places) {
-  for (size_t c = 0; c < columns; ++c) {
-    if (std::isnan(best[c])) continue;
-    if (!beats<kWhich>(values[c], best[c]) && !std::isnan(values[c])) continue;
-    best[c] = values[c];
-    places[c] = row;
+void place_of_rows(const float* values, size_t rows, size_t stride, size_t columns, int32_t first,
+                   float* best, int32_t* places) {
+  for (size_t r = 0; r < rows; ++r, values += stride) {
+    for (size_t c = 0; c < columns; ++c) {
+      if (std::isnan(best[c])) continue;
+      if (!beats<kWhich>(values[c], best[c]) && !std::isnan(values[c])) continue;
+      best[c] = values[c];
+      places[c] = first + static_cast<int32_t>(r);
+    }
   }
 }
 
@@ -188,10 +190,9 @@ HWY_INLINE VD terms_of(const float* values, VD center) {
 // a run.
 template <SumTerm kTerm>
 HWY_INLINE void add_values(const float* values, size_t count, VD center, VD* sums) {
-  const size_t ahead = ahead_of(count);
   const size_t whole = count - count % kSumLanes;
   for (size_t i = 0; i < whole; i += kSumLanes) {
-    hwy::Prefetch(values + i + ahead);
+    hwy::Prefetch(values + i + kAhead);
     HWY_UNROLL(8)
     for (size_t p = 0; p < kParts; ++p) {
       sums[p] = hn::Add(sums[p], terms_of<kTerm>(values + i + p * kWidth, center));
@@ -227,15 +228,27 @@ void sums_of_runs(const float* values, size_t runs, size_t count, double* sums) 
   }
 }
 
-// kRows rows at once, so that sums are loaded and stored once for them.
+// Rows that are taken together, so that results are loaded and stored once for them.
+constexpr size_t kRowsTogether = 8;
+
+// Asks for the line of values[column], once a line: the machine does not foresee how far rows are apart. It
+// comes to the second cache, since so many rows crowd each other out of the first.
+HWY_INLINE void prefetch_row(const float* values, size_t column) {
+  constexpr size_t kLine = 64 / sizeof(float);
+  if (column % kLine == 0) __builtin_prefetch(values + column, 0, 2);
+}
+
 template <SumTerm kTerm, size_t kRows>
 HWY_INLINE void add_some_rows(const float* values, size_t stride, size_t columns, double* sums) {
   const VD none = hn::Zero(DD());
   const size_t whole = columns - columns % kWidth;
   for (size_t c = 0; c < whole; c += kWidth) {
     VD sum = hn::LoadU(DD(), sums + c);
-    HWY_UNROLL(4)
-    for (size_t r = 0; r < kRows; ++r) sum = hn::Add(sum, terms_of<kTerm>(values + r * stride + c, none));
+    HWY_UNROLL(8)
+    for (size_t r = 0; r < kRows; ++r) {
+      prefetch_row(values + (r + kRows) * stride, c);
+      sum = hn::Add(sum, terms_of<kTerm>(values + r * stride + c, none));
+    }
     hn::StoreU(sum, DD(), sums + c);
   }
   for (size_t r = 0; r < kRows; ++r) {
@@ -246,7 +259,8 @@ HWY_INLINE void add_some_rows(const float* values, size_t stride, size_t columns
 template <SumTerm kTerm>
 void add_rows(const float* values, size_t rows, size_t stride, size_t columns, double* sums) {
   size_t r = 0;
-  for (; r + 4 <= rows; r += 4) add_some_rows<kTerm, 4>(values + r * stride, stride, columns, sums);
+  for (; r + kRowsTogether <= rows; r += kRowsTogether)
+    add_some_rows<kTerm, kRowsTogether>(values + r * stride, stride, columns, sums);
   for (; r < rows; ++r) add_some_rows<kTerm, 1>(values + r * stride, stride, columns, sums);
 }
 
@@ -257,8 +271,9 @@ HWY_INLINE void add_moments_of_some(const float* values, size_t stride, size_t w
     const VD about = hn::PromoteTo(DD(), hn::LoadU(DH(), shift + c));
     VD sum = hn::LoadU(DD(), first + c);
     VD squares = hn::LoadU(DD(), second + c);
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t r = 0; r < kRows; ++r) {
+      prefetch_row(values + (r + kRows) * stride, c);
       const VD d = hn::Sub(hn::PromoteTo(DD(), hn::LoadU(DH(), values + r * stride + c)), about);
       sum = hn::Add(sum, d);
       squares = hn::Add(squares, hn::Mul(d, d));
@@ -272,8 +287,8 @@ void add_moments(const float* values, size_t rows, size_t stride, size_t columns
                  double* first, double* second) {
   const size_t whole = columns - columns % kWidth;
   size_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    add_moments_of_some<4>(values + r * stride, stride, whole, shift, first, second);
+  for (; r + kRowsTogether <= rows; r += kRowsTogether) {
+    add_moments_of_some<kRowsTogether>(values + r * stride, stride, whole, shift, first, second);
   }
   for (; r < rows; ++r) add_moments_of_some<1>(values + r * stride, stride, whole, shift, first, second);
   scalar::add_moments(values + whole, rows, stride, columns - whole, shift + whole, first + whole,
@@ -305,12 +320,11 @@ float extreme_of(const float* values, size_t count, float so_far) {
   VF best[kStreams];
   for (VF& b : best) b = hn::Set(DF(), so_far);
   auto nan = hn::IsNaN(best[0]);
-  const size_t ahead = ahead_of(count);
   const size_t whole = count - count % kStep;
   for (size_t i = 0; i < whole; i += kStep) {
     HWY_UNROLL(4)
     for (size_t s = 0; s < kStreams; ++s) {
-      hwy::Prefetch(values + i + s * kLanes + ahead);
+      hwy::Prefetch(values + i + s * kLanes + kAhead);
       const VF v = load_for<kWhich>(values + i + s * kLanes);
       nan = hn::Or(nan, hn::IsNaN(v));
       best[s] = better_of<kWhich>(v, best[s]);
@@ -333,8 +347,9 @@ template <Extreme kWhich, size_t kRows>
 HWY_INLINE void extreme_of_some_rows(const float* values, size_t stride, size_t whole, float* extremes) {
   for (size_t c = 0; c < whole; c += kLanes) {
     VF best = hn::LoadU(DF(), extremes + c);
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t r = 0; r < kRows; ++r) {
+      prefetch_row(values + (r + kRows) * stride, c);
       const VF v = load_for<kWhich>(values + r * stride + c);
       best = hn::IfThenElse(hn::IsNaN(v), v, better_of<kWhich>(v, best));
     }
@@ -346,8 +361,8 @@ template <Extreme kWhich>
 void extreme_of_rows(const float* values, size_t rows, size_t stride, size_t columns, float* extremes) {
   const size_t whole = columns - columns % kLanes;
   size_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    extreme_of_some_rows<kWhich, 4>(values + r * stride, stride, whole, extremes);
+  for (; r + kRowsTogether <= rows; r += kRowsTogether) {
+    extreme_of_some_rows<kWhich, kRowsTogether>(values + r * stride, stride, whole, extremes);
   }
   for (; r < rows; ++r) extreme_of_some_rows<kWhich, 1>(values + r * stride, stride, whole, extremes);
   scalar::extreme_of_rows<kWhich>(values + whole, rows, stride, columns - whole, extremes + whole);
@@ -365,20 +380,42 @@ size_t find_value(const float* values, size_t count, float value) {
   return whole + scalar::find_value(values + whole, count - whole, value);
 }
 
-template <Extreme kWhich>
-void place_of_rows(const float* values, size_t columns, int32_t row, float* best, int32_t* places) {
-  const VI here = hn::Set(DI(), row);
-  const size_t whole = columns - columns % kLanes;
+template <Extreme kWhich, size_t kRows>
+HWY_INLINE void place_of_some_rows(const float* values, size_t stride, size_t whole, int32_t first,
+                                   float* best, int32_t* places) {
   for (size_t c = 0; c < whole; c += kLanes) {
-    const VF v = hn::LoadU(DF(), values + c);
-    const VF old = hn::LoadU(DF(), best + c);
-    const auto beats = kWhich == Extreme::kMin ? hn::Lt(v, old) : hn::Gt(v, old);
-    const auto take = hn::Or(beats, hn::AndNot(hn::IsNaN(old), hn::IsNaN(v)));
-    hn::StoreU(hn::IfThenElse(take, v, old), DF(), best + c);
-    const VI place = hn::LoadU(DI(), places + c);
-    hn::StoreU(hn::IfThenElse(hn::RebindMask(DI(), take), here, place), DI(), places + c);
+    VF winner = hn::LoadU(DF(), best + c);
+    VI place = hn::LoadU(DI(), places + c);
+    HWY_UNROLL(8)
+    for (size_t r = 0; r < kRows; ++r) {
+      prefetch_row(values + (r + kRows) * stride, c);
+      const VF v = hn::LoadU(DF(), values + r * stride + c);
+      const auto beats = kWhich == Extreme::kMin ? hn::Lt(v, winner) : hn::Gt(v, winner);
+      const auto take = hn::Or(beats, hn::AndNot(hn::IsNaN(winner), hn::IsNaN(v)));
+      winner = hn::IfThenElse(take, v, winner);
+      place =
+          hn::IfThenElse(hn::RebindMask(DI(), take), hn::Set(DI(), first + static_cast<int32_t>(r)), place);
+    }
+    hn::StoreU(winner, DF(), best + c);
+    hn::StoreU(place, DI(), places + c);
   }
-  scalar::place_of_rows<kWhich>(values + whole, columns - whole, row, best + whole, places + whole);
+}
+
+template <Extreme kWhich>
+void place_of_rows(const float* values, size_t rows, size_t stride, size_t columns, int32_t first,
+                   float* best, int32_t* places) {
+  const size_t whole = columns - columns % kLanes;
+  scalar::place_of_rows<kWhich>(values + whole, rows, stride, columns - whole, first, best + whole,
+                                places + whole);
+  size_t r = 0;
+  for (; r + kRowsTogether <= rows; r += kRowsTogether) {
+    place_of_some_rows<kWhich, kRowsTogether>(values + r * stride, stride, whole,
+                                              first + static_cast<int32_t>(r), best, places);
+  }
+  for (; r < rows; ++r) {
+    place_of_some_rows<kWhich, 1>(values + r * stride, stride, whole, first + static_cast<int32_t>(r), best,
+                                  places);
+  }
 }
 
 const ReduceKernels* find_reduce() {
@@ -460,9 +497,10 @@ size_t find_value(const float* values, size_t count, float value) {
   return kernels_in_use().find_value(values, count, value);
 }
 
-void place_of_rows(Extreme which, const float* values, size_t columns, int32_t row, float* best,
-                   int32_t* places) {
-  kernels_in_use().place_of_rows[static_cast<size_t>(which)](values, columns, row, best, places);
+void place_of_rows(Extreme which, const float* values, size_t rows, size_t stride, size_t columns,
+                   int32_t first, float* best, int32_t* places) {
+  kernels_in_use().place_of_rows[static_cast<size_t>(which)](values, rows, stride, columns, first, best,
+                                                             places);
 }
 
 }  // namespace lobit::kernels
