@@ -5,6 +5,7 @@
 
 #include <hwy/cache_control.h>
 
+#include "lobit/dtype/half.h"
 #include "lobit/kernels/cpu/elementwise_families.h"
 #include "lobit/kernels/reference_elementwise.h"
 #include "lobit/kernels/simd.h"
@@ -62,6 +63,25 @@ void scalar_select(Run<uint8_t> mask, Run<float> a, Run<float> b, float* out, si
   for (size_t i = 0; i < count; ++i) out[i] = value_at(mask, i) != 0 ? left[i] : right[i];
 }
 
+template <BinaryOp kOp, Encoding kFormat>
+void scalar_half_binary(HalfRun a, HalfRun b, uint16_t* out, size_t count, Store) {
+  constexpr bool kF16 = kFormat == Encoding::kF16;
+  const auto value_of = [](const HalfRun& run, size_t i) {
+    if (run.values == nullptr) return run.number;
+    return kF16 ? f16_to_f32(run.values[i]) : bf16_to_f32(run.values[i]);
+  };
+  for (size_t i = 0; i < count; ++i) {
+    const float result = reference::binary(kOp, value_of(a, i), value_of(b, i));
+    out[i] = kF16 ? f32_to_f16(result) : f32_to_bf16(result);
+  }
+}
+
+template <Encoding kFormat, size_t... kOps>
+constexpr auto half_binary_table(std::index_sequence<kOps...>) {
+  return std::array<HalfBinaryFn, sizeof...(kOps)>{
+      scalar_half_binary<static_cast<BinaryOp>(kOps), kFormat>...};
+}
+
 template <size_t... kOps>
 constexpr auto binary_table(std::index_sequence<kOps...>) {
   return std::array<BinaryFn, sizeof...(kOps)>{scalar_binary<static_cast<BinaryOp>(kOps)>...};
@@ -76,6 +96,8 @@ constexpr auto compare_table(std::index_sequence<kOps...>) {
 }
 
 constexpr auto kBinary = binary_table(std::make_index_sequence<kBinaryOps>());
+constexpr auto kF16Binary = half_binary_table<Encoding::kF16>(std::make_index_sequence<kBinaryOps>());
+constexpr auto kBF16Binary = half_binary_table<Encoding::kBF16>(std::make_index_sequence<kBinaryOps>());
 constexpr auto kUnary = unary_table(std::make_index_sequence<kUnaryOps>());
 constexpr auto kCompare = compare_table(std::make_index_sequence<kCompareOps>());
 
@@ -91,6 +113,11 @@ Fn choose(Fn scalar, Find find) {
 
 BinaryFn binary_kernel(BinaryOp op) {
   return choose(kBinary[static_cast<size_t>(op)], [op] { return vector_binary(op); });
+}
+
+HalfBinaryFn half_binary_kernel(BinaryOp op, Encoding format) {
+  const auto& scalar = format == Encoding::kF16 ? kF16Binary : kBF16Binary;
+  return choose(scalar[static_cast<size_t>(op)], [&] { return vector_half_binary(op, format); });
 }
 
 UnaryFn unary_kernel(UnaryOp op) {

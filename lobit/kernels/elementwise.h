@@ -21,6 +21,7 @@
 #include <cstdint>
 
 #include "lobit/base/export.h"
+#include "lobit/dtype/encoding.h"
 
 namespace lobit::kernels {
 
@@ -60,7 +61,15 @@ struct Run {
 enum class Store : uint8_t { kCached, kPastCaches };
 LOBIT_API void flush_stores();
 
+// F16 or BF16 values, or one number for all of them.
+struct HalfRun {
+  const uint16_t* values = nullptr;
+  float number = 0.0f;  // without values
+};
+
 using BinaryFn = void (*)(Run<float> a, Run<float> b, float* out, size_t count, Store store);
+// The same for values of one half format: computed in F32, and rounded as the codecs round.
+using HalfBinaryFn = void (*)(HalfRun a, HalfRun b, uint16_t* out, size_t count, Store store);
 using UnaryFn = void (*)(const float* values, float* out, size_t count, Store store);
 // `low` for values below it, `high` for values above it.
 using ClampFn = void (*)(const float* values, float low, float high, float* out, size_t count, Store store);
@@ -72,6 +81,8 @@ using SelectFn = void (*)(Run<uint8_t> mask, Run<float> a, Run<float> b, float* 
 
 // The kernels for the SIMD level in use.
 LOBIT_API BinaryFn binary_kernel(BinaryOp op);
+// `format` is kF16 or kBF16.
+LOBIT_API HalfBinaryFn half_binary_kernel(BinaryOp op, Encoding format);
 LOBIT_API UnaryFn unary_kernel(UnaryOp op);
 LOBIT_API ClampFn clamp_kernel();
 LOBIT_API CompareFn compare_kernel(CompareOp op);

@@ -3,11 +3,13 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "lobit/dtype/half.h"
 #include "lobit/kernels/philox.h"
 #include "lobit/kernels/reference_elementwise.h"
 #include "lobit/kernels/simd.h"
@@ -42,6 +44,13 @@ std::vector<float> any_values(size_t n, uint32_t seed) {
     if (bits[1] % 8 == 1) values[i] = special[bits[2] % special.size()];
   }
   return values;
+}
+
+std::vector<uint16_t> any_halves(size_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<uint16_t> halves(count);
+  for (uint16_t& half : halves) half = static_cast<uint16_t>(random());
+  return halves;
 }
 
 bool same(float a, float b) {
@@ -100,6 +109,43 @@ TEST_P(EverySimdLevelComputes, BinaryOperationsOfRunsAndOfOneValue) {
                                    b[right ? shift : i + shift]);
         };
         ASSERT_EQ(difference(out, shift, count, expected), "") << "operation " << op << " " << repeats;
+      }
+    }
+  }
+}
+
+TEST_P(EverySimdLevelComputes, HalvesAsIfInF32) {
+  for (const Encoding format : {Encoding::kF16, Encoding::kBF16}) {
+    const std::vector<uint16_t> a = any_halves(1200, 5);
+    const std::vector<uint16_t> b = any_halves(1200, 6);
+    const auto value = [&](uint16_t half) {
+      return format == Encoding::kF16 ? f16_to_f32(half) : bf16_to_f32(half);
+    };
+    for (size_t op = 0; op < kBinaryOps; ++op) {
+      const HalfBinaryFn kernel = half_binary_kernel(static_cast<BinaryOp>(op), format);
+      for (const size_t count : kLengths) {
+        for (const int numbers : {0, 1, 2, 3}) {
+          const bool left = (numbers & 1) != 0;
+          const bool right = (numbers & 2) != 0;
+          const size_t shift = count % 35;
+          std::vector<uint16_t> out(count + 40, 0x5A5A);
+          kernel(left ? HalfRun{.number = 1.5f} : HalfRun{.values = a.data() + shift},
+                 right ? HalfRun{.number = -3e4f} : HalfRun{.values = b.data() + shift}, out.data() + shift,
+                 count, (count + op) % 2 == 0 ? Store::kCached : Store::kPastCaches);
+          flush_stores();
+          for (size_t i = 0; i < out.size(); ++i) {
+            const bool inside = i >= shift && i < shift + count;
+            if (!inside) {
+              ASSERT_EQ(out[i], 0x5A5A) << i;
+              continue;
+            }
+            const float expected = reference::binary(static_cast<BinaryOp>(op), left ? 1.5f : value(a[i]),
+                                                     right ? -3e4f : value(b[i]));
+            const uint16_t rounded = format == Encoding::kF16 ? f32_to_f16(expected) : f32_to_bf16(expected);
+            ASSERT_TRUE(out[i] == rounded || (std::isnan(value(out[i])) && std::isnan(expected)))
+                << "operation " << op << ", value " << i - shift << " of " << count;
+          }
+        }
       }
     }
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "lobit/dtype/half.h"
 #include "lobit/ops/compare.h"
 #include "lobit/ops/elementwise_internal.h"
 
@@ -30,6 +31,13 @@ Result<OperandList> OperandList::create(std::string_view op, std::initializer_li
   return list;
 }
 
+kernels::HalfRun OperandList::half_run(const TileInputs& inputs, size_t i) const {
+  if (index_[i] == kMaxOperands) return {.number = numbers_[i]};
+  const kernels::Run<uint16_t> run = inputs[index_[i]].run<uint16_t>();
+  if (!run.repeats) return {.values = run.values};
+  return {.number = format_.encoding == Encoding::kF16 ? f16_to_f32(*run.values) : bf16_to_f32(*run.values)};
+}
+
 Status OperandList::add_mask(std::string_view op, const Tensor& mask) {
   const ValueFormat format = mask.format();
   if (mask.device().kind != DeviceKind::kCpu || format.is_planar() ||
@@ -54,6 +62,7 @@ namespace ops {
 namespace {
 
 using detail::OperandList;
+using detail::RowResult;
 using detail::TileInputs;
 using kernels::Store;
 
@@ -97,8 +106,17 @@ Status binary(BinaryOp op, const Operand& a, const Operand& b, Tensor& out, cons
   const std::string_view name = name_of(kBinaryNames, op);
   LOBIT_RETURN_IF_ERROR(detail::check_context(name, context));
   LOBIT_TRY(const OperandList operands, pair_of(name, a, b));
+  const ValueFormat format = operands.format();
+  if (format != ValueFormat{Encoding::kF32} && out.format() == format) {
+    const kernels::HalfBinaryFn kernel = kernels::half_binary_kernel(op, format.encoding);
+    return detail::compute(name, operands, out, {format.encoding}, RowResult::kHalves, context,
+                           [&](const TileInputs& in, std::byte* to, size_t count, Store store) {
+                             kernel(operands.half_run(in, 0), operands.half_run(in, 1),
+                                    reinterpret_cast<uint16_t*>(to), count, store);
+                           });
+  }
   const kernels::BinaryFn kernel = kernels::binary_kernel(op);
-  return detail::compute(name, operands, out, detail::kFloats, context,
+  return detail::compute(name, operands, out, detail::kFloats, RowResult::kAsFloats, context,
                          [&](const TileInputs& in, std::byte* to, size_t count, Store store) {
                            kernel(operands.run(in, 0), operands.run(in, 1), floats(to), count, store);
                          });
@@ -116,7 +134,8 @@ Status unary(UnaryOp op, const Tensor& x, Tensor& out, const OpContext& context)
   LOBIT_RETURN_IF_ERROR(detail::check_context(name, context));
   LOBIT_TRY(const OperandList operands, OperandList::create(name, {x}));
   const kernels::UnaryFn kernel = kernels::unary_kernel(op);
-  return detail::compute(name, operands, out, detail::kFloats, context, detail::by_values(kernel));
+  return detail::compute(name, operands, out, detail::kFloats, RowResult::kAsFloats, context,
+                         detail::by_values(kernel));
 }
 
 Result<Tensor> unary(UnaryOp op, const Tensor& x, const OpContext& context) {
@@ -137,7 +156,8 @@ Status clamp(const Tensor& x, float low, float high, Tensor& out, const OpContex
   const auto limit = [=](const float* values, float* to, size_t count, Store store) {
     kernel(values, low, high, to, count, store);
   };
-  return detail::compute(kClamp, operands, out, detail::kFloats, context, detail::by_values(limit));
+  return detail::compute(kClamp, operands, out, detail::kFloats, RowResult::kAsFloats, context,
+                         detail::by_values(limit));
 }
 
 Result<Tensor> clamp(const Tensor& x, float low, float high, const OpContext& context) {
@@ -150,7 +170,7 @@ Status where(const Tensor& mask, const Operand& a, const Operand& b, Tensor& out
   LOBIT_RETURN_IF_ERROR(detail::check_context(kWhere, context));
   LOBIT_TRY(const OperandList operands, choice_of(mask, a, b));
   const kernels::SelectFn kernel = kernels::select_kernel();
-  return detail::compute(kWhere, operands, out, detail::kFloats, context,
+  return detail::compute(kWhere, operands, out, detail::kFloats, RowResult::kAsFloats, context,
                          [&](const TileInputs& in, std::byte* to, size_t count, Store store) {
                            kernel(in[0].run<uint8_t>(), operands.run(in, 0), operands.run(in, 1), floats(to),
                                   count, store);
@@ -168,7 +188,7 @@ Status compare(CompareOp op, const Operand& a, const Operand& b, Tensor& out, co
   LOBIT_RETURN_IF_ERROR(detail::check_context(name, context));
   LOBIT_TRY(const OperandList operands, pair_of(name, a, b));
   const kernels::CompareFn kernel = kernels::compare_kernel(op);
-  return detail::compute(name, operands, out, {Encoding::kRawU8}, context,
+  return detail::compute(name, operands, out, {Encoding::kRawU8}, RowResult::kAsFloats, context,
                          [&](const TileInputs& in, std::byte* to, size_t count, Store) {
                            kernel(operands.run(in, 0), operands.run(in, 1), reinterpret_cast<uint8_t*>(to),
                                   count);

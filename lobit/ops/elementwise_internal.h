@@ -31,6 +31,8 @@ class OperandList {
     return index_[i] < kMaxOperands ? inputs[index_[i]].run<float>()
                                     : kernels::Run<float>{&numbers_[i], true};
   }
+  // The same of a row of RowResult::kHalves.
+  kernels::HalfRun half_run(const TileInputs& inputs, size_t i) const;
 
  private:
   std::array<const Tensor*, kMaxOperands> tensors_{};
@@ -44,14 +46,15 @@ class OperandList {
 // Computes `out` by row(inputs, out, count, store) over the operands.
 template <typename Row>
 Status compute(std::string_view op, const OperandList& operands, Tensor& out,
-               std::initializer_list<Encoding> allowed, const OpContext& context, const Row& row) {
+               std::initializer_list<Encoding> allowed, RowResult results, const OpContext& context,
+               const Row& row) {
   OpScope scope(context.profiler, op, thread_count(context));
   for (const Tensor* tensor : operands.tensors()) scope.reads(*tensor);
   scope.writes(operands.shape(), out.format());
   const auto work = [&]() -> Status {
     LOBIT_TRY(Output output, Output::create(op, out, operands.shape(), allowed, context));
     LOBIT_TRY(const TileWalk walk,
-              TileWalk::create(operands.tensors(), operands.shape(), output, RowResult::kAsFloats, context));
+              TileWalk::create(operands.tensors(), operands.shape(), output, results, context));
     const ScopedFpEnv fp_env;
     walk.run(context, row);
     output.commit();

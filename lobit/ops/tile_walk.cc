@@ -72,7 +72,9 @@ Result<TileWalk> TileWalk::create(std::span<const Tensor* const> operands, const
   TileWalk walk;
   walk.set_output(output, results, operands, shape);
   if (shape.elements() == 0) return walk;
-  for (const Tensor* operand : operands) LOBIT_RETURN_IF_ERROR(walk.add_source(*operand, shape, context));
+  for (const Tensor* operand : operands) {
+    LOBIT_RETURN_IF_ERROR(walk.add_source(*operand, shape, results, context));
+  }
   walk.merge_axes(shape);
   walk.cut_tiles();
   return walk;
@@ -91,7 +93,8 @@ void TileWalk::set_output(const Output& output, RowResult results, std::span<con
   if (!in_place) store_ = kernels::Store::kPastCaches;
 }
 
-Status TileWalk::add_source(const Tensor& operand, const Shape& shape, const OpContext& context) {
+Status TileWalk::add_source(const Tensor& operand, const Shape& shape, RowResult results,
+                            const OpContext& context) {
   const Tensor* tensor = &operand;
   const ValueFormat format = operand.format();
   Source& source = sources_[sources_count_];
@@ -99,7 +102,7 @@ Status TileWalk::add_source(const Tensor& operand, const Shape& shape, const OpC
   if (const std::byte* const first = first_plain(operand); first != nullptr) {
     source.first = first;
     source.bytes = traits(format.encoding).block_bytes;
-    source.decode = kernels::decoder(format.encoding);
+    if (results != RowResult::kHalves) source.decode = kernels::decoder(format.encoding);
   } else if (operand.elements() == shape.elements()) {
     source.blocks = &operand;
     const uint64_t row = operand.shape().row_elements();

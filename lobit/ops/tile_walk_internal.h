@@ -35,8 +35,9 @@ inline constexpr size_t kMaxOperands = 3;
 using TileInputs = std::array<TileInput, kMaxOperands>;
 
 // What rows write: floats, which the walk stores as F16 or BF16 where the result has such a format, or values
-// in the format and at the place that they have in the result.
-enum class RowResult : uint8_t { kAsFloats, kAsStored };
+// in the format and at the place that they have in the result. Rows of kHalves do so, and get their operands,
+// which have the same format F16 or BF16, as they are, too.
+enum class RowResult : uint8_t { kAsFloats, kAsStored, kHalves };
 
 class TileWalk {
  public:
@@ -102,7 +103,7 @@ class TileWalk {
 
   void set_output(const Output& output, RowResult results, std::span<const Tensor* const> operands,
                   const Shape& shape);
-  Status add_source(const Tensor& operand, const Shape& shape, const OpContext& context);
+  Status add_source(const Tensor& operand, const Shape& shape, RowResult results, const OpContext& context);
   void merge_axes(const Shape& shape);
   bool merges(size_t axis, uint64_t extent) const;
   bool is_direct(const Source& source) const;

@@ -1,5 +1,6 @@
 // How the element-wise kernels go through their runs: whole vectors in groups, then single ones, then what is
-// left as a part of a vector. Included once per target, after common-inl.h.
+// left as a part of a vector; and the operations of two vectors. Included once per target, after
+// common-inl.h.
 #if defined(LOBIT_KERNELS_CPU_ELEMENTWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOBIT_KERNELS_CPU_ELEMENTWISE_INL_H_
 #undef LOBIT_KERNELS_CPU_ELEMENTWISE_INL_H_
@@ -126,6 +127,30 @@ HWY_INLINE void map_runs(const Op& op, float* out, size_t count, Store store, co
   for (; i + kLanes <= count; i += kLanes) hn::StoreU(op(readers.load(i)...), DF(), out + i);
   if (i < count) store_some(op(readers.load_some(i, count - i)...), out + i, count - i);
 }
+
+// Highway's Ne does not hold for NaN where AVX compares.
+HWY_INLINE hn::Mask<DF> is_nan(VF v) {
+  return hn::Not(hn::Eq(v, v));
+}
+
+struct AddOp {
+  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Add(a, b); }
+};
+struct SubOp {
+  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Sub(a, b); }
+};
+struct MulOp {
+  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Mul(a, b); }
+};
+struct DivOp {
+  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Div(a, b); }
+};
+struct MinOp {
+  HWY_INLINE VF operator()(VF a, VF b) const { return hn::IfThenElse(hn::Or(hn::Lt(a, b), is_nan(a)), a, b); }
+};
+struct MaxOp {
+  HWY_INLINE VF operator()(VF a, VF b) const { return hn::IfThenElse(hn::Or(hn::Gt(a, b), is_nan(a)), a, b); }
+};
 
 #endif  // LOBIT_HAS_VECTORS
 }  // namespace lobit::kernels::HWY_NAMESPACE

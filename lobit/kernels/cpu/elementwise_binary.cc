@@ -14,30 +14,6 @@ namespace lobit::kernels::HWY_NAMESPACE {
 namespace {
 #if LOBIT_HAS_VECTORS
 
-// Highway's Ne does not hold for NaN where AVX compares.
-HWY_INLINE hn::Mask<DF> is_nan(VF v) {
-  return hn::Not(hn::Eq(v, v));
-}
-
-struct AddOp {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Add(a, b); }
-};
-struct SubOp {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Sub(a, b); }
-};
-struct MulOp {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Mul(a, b); }
-};
-struct DivOp {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Div(a, b); }
-};
-struct MinOp {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::IfThenElse(hn::Or(hn::Lt(a, b), is_nan(a)), a, b); }
-};
-struct MaxOp {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::IfThenElse(hn::Or(hn::Gt(a, b), is_nan(a)), a, b); }
-};
-
 template <class Op>
 void binary(Run<float> a, Run<float> b, float* out, size_t count, Store store) {
   const RunReader left(a);

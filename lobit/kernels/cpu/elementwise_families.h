@@ -7,6 +7,7 @@
 namespace lobit::kernels {
 
 BinaryFn vector_binary(BinaryOp op);
+HalfBinaryFn vector_half_binary(BinaryOp op, Encoding format);
 UnaryFn vector_unary(UnaryOp op);
 ClampFn vector_clamp();
 CompareFn vector_compare(CompareOp op);
