@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <limits>
 
 #include <fmt/format.h>
@@ -23,7 +24,12 @@ class BatchRun {
  public:
   BatchRun(ConversionContext& context, std::span<const BatchEntry> entries, const ConversionRequest& request,
            BatchReport* report)
-      : context_(context), entries_(entries), request_(request), report_(report), results_(entries.size()) {}
+      : context_(context),
+        entries_(entries),
+        request_(request),
+        report_(report),
+        layouts_(entries.size()),
+        results_(entries.size()) {}
 
   Result<std::vector<Tensor>> run() {
     LOBIT_RETURN_IF_ERROR(plan());
@@ -48,12 +54,11 @@ class BatchRun {
       const Tensor& source = *entries_[i].tensor;
       const ValueFormat to = target(i);
       if (is_converted(source, entries_[i].to, to)) continue;
-      if (Status status = check_convertible(source, to, request_.memory->device()); !status) {
-        return refuse(i, std::move(status).error());
-      }
-      const uint64_t bytes = stored_bytes(to, source.shape());
-      items_.push_back({i, source.format(), to, source.device(), source.size_bytes(), bytes});
-      total += bytes;
+      const auto layout = check_convertible(source, to, request_.memory->device());
+      if (!layout) return refuse(i, layout.error());
+      layouts_[i] = *layout;
+      items_.push_back({i, source.format(), to, source.device(), source.size_bytes(), layout->bytes});
+      total += layout->bytes;
     }
     if (total > context_.account.limit()) {
       Error error{ErrorCode::kLimit,
@@ -89,39 +94,46 @@ class BatchRun {
   }
 
   void carry_out(Batch& batch) {
-    const BatchConfig& config = context_.config.batch;
-    const size_t wanted = config.enable_parallel_processing ? config.batch_worker_threads : 1;
-    const ThreadLease lease(context_, wanted);
+    const ThreadLease lease(context_, useful_threads(batch));
     batch.threads = std::max<size_t>(1, lease.workers().count);
     context_.log([&] {
       return fmt::format("batch of {} tensors, {} of results, {} threads, {} pressure", batch.tensors.size(),
                          format_bytes(batch.result_bytes), batch.threads,
                          memory_pressure_level_name(batch.pressure));
     });
-    std::vector<TensorJob> jobs;
-    jobs.reserve(batch.tensors.size());
+    std::deque<TensorJob> jobs;
     for (const size_t index : batch.tensors) {
-      Result<TensorJob> job = create(index);
-      if (!job) {
-        keep_failure(index, std::move(job).error());
+      jobs.emplace_back(*entries_[index].tensor, layouts_[index], spec_of(index));
+      if (Status status = jobs.back().take_memory(); !status) {
+        jobs.pop_back();
+        keep_failure(index, std::move(status).error());
         break;
       }
-      jobs.push_back(std::move(*job));
     }
     batch.tensors.resize(jobs.size());
     if (!jobs.empty()) convert(batch, jobs, lease.workers());
     if (report_ != nullptr) report_->batches.push_back(std::move(batch));
   }
 
-  Result<TensorJob> create(size_t index) {
-    return TensorJob::create(*entries_[index].tensor, {.to = target(index),
-                                                       .method = quantize_method(request_.quality),
-                                                       .overflow = context_.config.overflow,
-                                                       .memory = request_.memory,
-                                                       .account = &context_.account});
+  // Those that the batch has work for: to wake another takes as long as this many bytes do.
+  size_t useful_threads(const Batch& batch) const {
+    constexpr uint64_t kBytes = uint64_t{1} << 20;
+    const BatchConfig& config = context_.config.batch;
+    if (!config.enable_parallel_processing) return 1;
+    uint64_t bytes = 0;
+    for (const size_t index : batch.tensors) bytes += entries_[index].tensor->size_bytes();
+    return static_cast<size_t>(std::min<uint64_t>(config.batch_worker_threads, 1 + bytes / kBytes));
   }
 
-  void convert(const Batch& batch, std::vector<TensorJob>& jobs, const ChunkWorkers& all) {
+  TensorJobSpec spec_of(size_t index) const {
+    return {.to = target(index),
+            .method = quantize_method(request_.quality),
+            .overflow = context_.config.overflow,
+            .memory = request_.memory,
+            .account = &context_.account};
+  }
+
+  void convert(const Batch& batch, std::deque<TensorJob>& jobs, const ChunkWorkers& all) {
     std::vector<std::atomic<int64_t>> times(jobs.size());
     std::atomic<size_t> first_bad = kNone;
     const bool scratch = std::ranges::any_of(jobs, [](const TensorJob& job) { return job.has_scratch(); });
@@ -181,6 +193,7 @@ class BatchRun {
   const std::span<const BatchEntry> entries_;
   const ConversionRequest& request_;
   BatchReport* const report_;
+  std::vector<FormatLayout> layouts_;  // of new values
   std::vector<BatchItem> items_;
   std::vector<Tensor> results_;
   std::vector<MemoryAccount::Hold> holds_;  // results count until they are handed out

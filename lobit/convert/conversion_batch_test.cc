@@ -135,17 +135,17 @@ TEST_F(BatchTest, TheReportShowsTheLimitsAtWork) {
   ConversionConfig config = batch_config();
   config.batch.max_batch_size = 8;
   const auto engine = ConversionEngine::create(config, *pool_).value();
-  const std::vector<Tensor> sources = tensors(20);
+  const std::vector<Tensor> sources = tensors(20, shape_of({256, 256}));
   BatchReport report;
   ASSERT_THAT(engine->batch_convert(sources, DType::kF16, {.report = &report}), is_ok());
   ASSERT_EQ(report.batches.size(), 3u);
   EXPECT_EQ(report.batches[0].tensors.size(), 8u);
-  EXPECT_EQ(report.batches[0].result_bytes, 8u * 8192);
+  EXPECT_EQ(report.batches[0].result_bytes, 8u * 131'072);
   EXPECT_EQ(report.batches[0].threads, 2u);
   EXPECT_THAT(report.batches[2].tensors, ElementsAre(16, 17, 18, 19));
 
   config.batch.enable_parallel_processing = false;
-  config.batch.max_batch_memory = 4 * 8192;
+  config.batch.max_batch_memory = 4 * 131'072;
   const auto serial = ConversionEngine::create(config, *pool_).value();
   report = {};
   ASSERT_THAT(serial->batch_convert(sources, DType::kF16, {.report = &report}), is_ok());
@@ -154,7 +154,7 @@ TEST_F(BatchTest, TheReportShowsTheLimitsAtWork) {
 }
 
 TEST_F(BatchTest, AsManyThreadsWorkAsTheEngineHas) {
-  const std::vector<Tensor> sources = tensors(4);
+  const std::vector<Tensor> sources = tensors(4, shape_of({512, 512}));
   for (const size_t threads : {size_t{1}, size_t{3}}) {
     ConversionConfig config = batch_config();
     config.worker_threads = threads;
@@ -164,6 +164,9 @@ TEST_F(BatchTest, AsManyThreadsWorkAsTheEngineHas) {
     ASSERT_THAT(engine->batch_convert(sources, DType::kF16, {.report = &report}), is_ok());
     EXPECT_EQ(report.batches.at(0).threads, threads);
   }
+  BatchReport report;
+  ASSERT_THAT(engine_->batch_convert(tensors(4), DType::kF16, {.report = &report}), is_ok());
+  EXPECT_EQ(report.batches.at(0).threads, 1u) << "so little that waking another takes longer";
 }
 
 TEST_F(BatchTest, ShrinksWhileMemoryIsShort) {

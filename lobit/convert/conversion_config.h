@@ -39,7 +39,8 @@ struct BatchConfig {
   bool group_by_device = true;                      // only tensors of one device together
   bool sort_by_size = true;                         // large tensors first; else in the order they came in
   bool enable_parallel_processing = true;           // false: one thread does all
-  size_t batch_worker_threads = ThreadPool::default_threads();  // at most this many, of worker_threads
+  // At most this many, of worker_threads; fewer where there is too little to do.
+  size_t batch_worker_threads = ThreadPool::default_threads();
 };
 
 struct LOBIT_API ConversionConfig {

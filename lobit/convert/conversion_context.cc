@@ -13,20 +13,22 @@ namespace {
 struct Decision {
   ValueFormat to;
   ConversionStrategy strategy = ConversionStrategy::kStandard;
+  FormatLayout layout = {};  // of new values
 };
 
 Result<Decision> decide(const ConversionContext& context, const Tensor& source, FormatChoice choice,
                         const ConversionRequest& request, bool may_overwrite) {
   LOBIT_RETURN_IF_ERROR(request.refusal);
   Decision decision{choice.for_shape(source.shape()), request.strategy};
-  ConversionQuery query{.from = source.format(), .to = decision.to, .shape = source.shape()};
+  ConversionQuery query{
+      .from = source.format(), .to = decision.to, .shape = source.shape(), .from_bytes = source.size_bytes()};
   query.same = is_converted(source, choice, decision.to);
   if (query.same) {
     decision.to = source.format();
     decision.strategy = ConversionStrategy::kZeroCopy;
     return decision;
   }
-  LOBIT_RETURN_IF_ERROR(check_convertible(source, decision.to, request.memory->device()));
+  LOBIT_TRY(decision.layout, check_convertible(source, decision.to, request.memory->device()));
   query.may_overwrite = may_overwrite && source.is_exclusive() && source.is_contiguous();
   LOBIT_TRY(decision.strategy, choose_strategy(query, request.strategy, context.config));
   return decision;
@@ -72,8 +74,8 @@ void record(EventScope& event, const Result<Tensor>& result, const TensorJobFact
 
 Result<Tensor> into_new_storage(ConversionContext& context, const Tensor& source, const Decision& decision,
                                 const ConversionRequest& request, TensorJobFacts& facts) {
-  LOBIT_TRY(TensorJob job,
-            TensorJob::create(source, job_spec(context, decision.to, decision.strategy, request)));
+  TensorJob job(source, decision.layout, job_spec(context, decision.to, decision.strategy, request));
+  LOBIT_RETURN_IF_ERROR(job.take_memory());
   if (job.is_small()) {
     LOBIT_RETURN_IF_ERROR(job.run({}, control_of(request)));
   } else {

@@ -110,6 +110,7 @@ StrategyInfo ConversionEngine::strategy_info(DType from, DType to, const Shape& 
   ConversionQuery query{.from = default_format(from, shape),
                         .to = default_format(to, shape),
                         .shape = shape,
+                        .from_bytes = stored_bytes(default_format(from, shape), shape),
                         .same = from == to};
   query.may_overwrite = use == SourceUse::kConsumed;
   const auto strategy = choose_strategy(query, config.default_strategy, config);

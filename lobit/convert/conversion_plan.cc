@@ -46,11 +46,11 @@ struct StrategyRow {
 };
 
 bool is_large(const ConversionQuery& query, const ConversionConfig& config) {
-  return stored_bytes(query.from, query.shape) > config.streaming.streaming_threshold;
+  return query.from_bytes > config.streaming.streaming_threshold;
 }
 
 Status in_place_allowed(const ConversionQuery& query) {
-  const uint64_t capacity = (stored_bytes(query.from, query.shape) + 63) / 64 * 64;
+  const uint64_t capacity = (query.from_bytes + 63) / 64 * 64;
   return check_in_place(query.from, query.to, query.shape, capacity);
 }
 
@@ -64,8 +64,7 @@ constexpr StrategyRow kStrategies[] = {
      },
      [](const ConversionQuery& query, const ConversionConfig& config) {
        // Segments leave the first, sequential part small.
-       const double threads = threads_at_work(stored_bytes(query.from, query.shape), 2 * kUsualChunkBytes,
-                                              config.worker_threads);
+       const double threads = threads_at_work(query.from_bytes, 2 * kUsualChunkBytes, config.worker_threads);
        const auto layout = format_layout(query.to, query.shape.rows(), query.shape.row_elements());
        return Cost{kernel_seconds(query, config) / threads + kCallSeconds,
                    layout->scale_count * sizeof(float)};
@@ -74,14 +73,13 @@ constexpr StrategyRow kStrategies[] = {
      [](const ConversionQuery& query, const ConversionConfig& config) {
        const StreamingConfig& stream = config.streaming;
        return into_new_storage(query, config,
-                               threads_at_work(stored_bytes(query.from, query.shape), stream.chunk_size,
+                               threads_at_work(query.from_bytes, stream.chunk_size,
                                                std::min(stream.parallel_chunks, config.worker_threads)));
      }},
     {ConversionStrategy::kStandard, [](const ConversionQuery&, const ConversionConfig&) { return true; },
      [](const ConversionQuery& query, const ConversionConfig& config) {
-       return into_new_storage(
-           query, config,
-           threads_at_work(stored_bytes(query.from, query.shape), kUsualChunkBytes, config.worker_threads));
+       return into_new_storage(query, config,
+                               threads_at_work(query.from_bytes, kUsualChunkBytes, config.worker_threads));
      }},
 };
 
@@ -126,7 +124,7 @@ Result<ConversionStrategy> choose_strategy(const ConversionQuery& query, Convers
 StrategyInfo describe_conversion(const ConversionQuery& query, ConversionStrategy strategy,
                                  const ConversionConfig& config) {
   const Cost cost = row_of(strategy).cost(query, config);
-  const uint64_t from = stored_bytes(query.from, query.shape);
+  const uint64_t from = query.from_bytes;
   const uint64_t to = stored_bytes(query.same ? query.from : query.to, query.shape);
   StrategyInfo info;
   info.strategy = strategy;

@@ -17,6 +17,7 @@ struct ConversionQuery {
   ValueFormat from = {};
   ValueFormat to = {};
   Shape shape = {};
+  uint64_t from_bytes = 0;     // stored_bytes(from, shape)
   bool same = false;           // the values are there already: nothing changes
   bool may_overwrite = false;  // nobody needs the source any more, and its storage is its own
 };

@@ -33,11 +33,14 @@ Result<double> measure(ValueFormat from, ValueFormat to, QuantizeMethod method) 
   LOBIT_TRY(const Shape shape, Shape::create(extents));
   const RandomOptions normal{.distribution = Distribution::kNormal, .deviation = 0.02f};
   LOBIT_TRY(const Tensor source, Tensor::random(shape, from, memory, normal));
-  LOBIT_TRY(TensorJob job, TensorJob::create(source, {.to = to,
-                                                      .method = method,
-                                                      .overflow = OverflowRule::kSaturate,
-                                                      .memory = &memory,
-                                                      .account = &account}));
+  LOBIT_TRY(const FormatLayout layout, check_convertible(source, to, source.device()));
+  TensorJob job(source, layout,
+                {.to = to,
+                 .method = method,
+                 .overflow = OverflowRule::kSaturate,
+                 .memory = &memory,
+                 .account = &account});
+  LOBIT_RETURN_IF_ERROR(job.take_memory());
   Clock::duration least = Clock::duration::max();
   const auto start = Clock::now();
   auto now = start;
@@ -51,7 +54,7 @@ Result<double> measure(ValueFormat from, ValueFormat to, QuantizeMethod method) 
 }
 
 double measure_new_memory() {
-  constexpr size_t kBytes = 4 << 20;
+  constexpr size_t kBytes = 16 << 20;  // so much that most of it lies in huge pages, as a pool's memory does
   SystemResource memory;
   const auto block = memory.allocate(kBytes);
   if (!block) return 0;
@@ -59,7 +62,8 @@ double measure_new_memory() {
   std::memset(*block, 1, kBytes);
   const double first = seconds(Clock::now() - start);
   LOBIT_CHECK(memory.deallocate(*block, kBytes).has_value());
-  // Half of a page fault's cost: wrong by at most a factor of two either way where faults dominate.
+  // Half of what first touch costs: wrong by at most a factor of two either way, whether the memory is new or
+  // a pool kept it.
   return first / kBytes / 2;
 }
 

@@ -20,12 +20,6 @@ uint64_t elements_of(uint64_t chunk_bytes, uint64_t bytes, uint64_t elements, ui
   return std::max<uint64_t>(1, count / granule) * granule;
 }
 
-FormatLayout layout_of(ValueFormat format, const Shape& shape) {
-  const auto layout = format_layout(format, shape.rows(), shape.row_elements());
-  LOBIT_CHECK(layout.has_value());
-  return *layout;
-}
-
 // Invalid codes are looked for in bytes that lie in one piece.
 bool needs_contiguous(const Tensor& source) {
   return source.format().encoding == Encoding::kTQ2_0 && !source.is_contiguous();
@@ -33,7 +27,7 @@ bool needs_contiguous(const Tensor& source) {
 
 }  // namespace
 
-Status check_convertible(const Tensor& source, ValueFormat to, Device device) {
+Result<FormatLayout> check_convertible(const Tensor& source, ValueFormat to, Device device) {
   const ValueFormat from = source.format();
   const auto both = [&] { return ErrorDetail{.from = to_string(from), .to = to_string(to)}; };
   if (source.device() != device || device.kind != DeviceKind::kCpu) {
@@ -56,7 +50,9 @@ Status check_convertible(const Tensor& source, ValueFormat to, Device device) {
                             to_string(to), to_string(from)),
                 both());
   }
-  if (format_layout(to, source.shape().rows(), source.shape().row_elements())) return {};
+  if (const auto layout = format_layout(to, source.shape().rows(), source.shape().row_elements())) {
+    return *layout;
+  }
   return fail(ErrorCode::kInvalidArgument,
               fmt::format("tensor '{}': {} cannot become {}: rows of {} do not divide by {}", source.name(),
                           source.shape().to_string(), to_string(to), source.shape().row_elements(),
@@ -67,54 +63,42 @@ Status check_convertible(const Tensor& source, ValueFormat to, Device device) {
                .to = to_string(to)});
 }
 
-Result<TensorJob> TensorJob::create(const Tensor& source, const TensorJobSpec& spec) {
-  const FormatLayout layout = layout_of(spec.to, source.shape());
-  const uint64_t source_bytes = source.size_bytes();
-  const TensorRecoderOptions options{
-      .method = spec.method, .overflow = spec.overflow, .in_place = false, .memory = spec.memory};
-  TensorRecoder recoder(source, spec.to, layout, options);
-  const bool gather = needs_contiguous(source);
-  const uint64_t new_bytes = layout.bytes + recoder.scratch_bytes() + (gather ? source_bytes : 0);
-  LOBIT_TRY(MemoryAccount::Hold hold, spec.account->hold(new_bytes));
-  std::unique_ptr<Tensor> gathered;
-  if (gather) {
-    LOBIT_TRY(Tensor copy, source.contiguous(*spec.memory));
-    copy.set_name(source.name());
-    gathered = std::make_unique<Tensor>(std::move(copy));
-    recoder = TensorRecoder(*gathered, spec.to, layout, options);
-  }
-  LOBIT_TRY(Tensor result, Tensor::empty(source.shape(), spec.to, *spec.memory));
-  if (!source.name().empty()) result.set_name(source.name());
-  if (!source.tags().empty()) result.set_tags({source.tags().begin(), source.tags().end()});
-  LOBIT_TRY(const std::span<std::byte> bytes, result.mutable_bytes());
-  if (!bytes.empty()) {
-    recoder.set_target(bytes.data(), reinterpret_cast<float*>(bytes.data() + layout.scale_offset));
-  }
-  if (spec.to.is_planar()) {
-    // What lies between codes and scales is zero.
-    const std::span<std::byte> codes = bytes.first(layout.scale_offset);
-    std::ranges::fill(codes.subspan(layout.row_bytes * source.shape().rows()), std::byte{0});
-  }
-  const uint64_t granule = recoder.granule();
-  TensorJob job(recoder, std::move(result), std::move(hold));
-  job.gathered_ = std::move(gathered);
-  job.chunk_elements_ =
-      spec.chunk_bytes > 0
-          ? elements_of(spec.chunk_bytes, source_bytes, source.elements(), granule)
-          : elements_of(kUsualChunkBytes, source_bytes + layout.bytes, source.elements(), granule);
-  job.allocated_bytes_ = new_bytes;
-  return job;
+TensorJob::TensorJob(const Tensor& source, const FormatLayout& layout, const TensorJobSpec& spec)
+    : source_(source), layout_(layout), spec_(spec), recoder_(source, spec.to, layout, recoder_options()) {}
+
+TensorRecoderOptions TensorJob::recoder_options() const {
+  return {.method = spec_.method, .overflow = spec_.overflow, .in_place = false, .memory = spec_.memory};
 }
 
-TensorJob::TensorJob(TensorJob&& other) noexcept
-    : recoder_(other.recoder_),
-      gathered_(std::move(other.gathered_)),
-      result_(std::move(other.result_)),
-      hold_(std::move(other.hold_)),
-      chunk_elements_(other.chunk_elements_),
-      allocated_bytes_(other.allocated_bytes_),
-      flushed_(other.flushed_.load(std::memory_order_relaxed)),
-      saturated_(other.saturated_.load(std::memory_order_relaxed)) {}
+Status TensorJob::take_memory() {
+  const uint64_t source_bytes = source_.size_bytes();
+  const bool gather = needs_contiguous(source_);
+  allocated_bytes_ = layout_.bytes + recoder_.scratch_bytes() + (gather ? source_bytes : 0);
+  LOBIT_TRY(hold_, spec_.account->hold(allocated_bytes_));
+  if (gather) {
+    LOBIT_TRY(gathered_, source_.contiguous(*spec_.memory));
+    gathered_->set_name(source_.name());
+    recoder_ = TensorRecoder(*gathered_, spec_.to, layout_, recoder_options());
+  }
+  LOBIT_TRY(result_, Tensor::empty(source_.shape(), spec_.to, *spec_.memory));
+  if (!source_.name().empty()) result_.set_name(source_.name());
+  if (!source_.tags().empty()) result_.set_tags({source_.tags().begin(), source_.tags().end()});
+  LOBIT_TRY(const std::span<std::byte> bytes, result_.mutable_bytes());
+  if (!bytes.empty()) {
+    recoder_.set_target(bytes.data(), reinterpret_cast<float*>(bytes.data() + layout_.scale_offset));
+  }
+  if (spec_.to.is_planar()) {
+    // What lies between codes and scales is zero.
+    const std::span<std::byte> codes = bytes.first(layout_.scale_offset);
+    std::ranges::fill(codes.subspan(layout_.row_bytes * source_.shape().rows()), std::byte{0});
+  }
+  const uint64_t granule = recoder_.granule();
+  chunk_elements_ =
+      spec_.chunk_bytes > 0
+          ? elements_of(spec_.chunk_bytes, source_bytes, source_.elements(), granule)
+          : elements_of(kUsualChunkBytes, source_bytes + layout_.bytes, source_.elements(), granule);
+  return {};
+}
 
 ChunkedItem TensorJob::measuring() const {
   return {.name = recoder_.source().name(), .elements = recoder_.measured_groups(), .chunk_elements = 1};

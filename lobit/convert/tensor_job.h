@@ -5,7 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
+#include <optional>
 
 #include "lobit/base/result.h"
 #include "lobit/convert/chunks.h"
@@ -34,15 +34,19 @@ struct TensorJobFacts {
   uint64_t chunks = 0;
 };
 
-// That values can go from the tensor to the format at all: kUnsupported and kDevice name both sides,
-// kInvalidArgument says that the rows do not fill the blocks.
-Status check_convertible(const Tensor& source, ValueFormat to, Device device);
+// How the tensor's values lie in the format, when they can become it at all: kUnsupported and kDevice name
+// both sides, kInvalidArgument says that the rows do not fill the blocks.
+Result<FormatLayout> check_convertible(const Tensor& source, ValueFormat to, Device device);
 
 class TensorJob {
  public:
-  // Takes the memory. kLimit before anything is allocated when the account has no room. The source must stay
-  // where it is until the end.
-  static Result<TensorJob> create(const Tensor& source, const TensorJobSpec& spec);
+  // `layout` is what check_convertible() said. The source must stay where it is until the end.
+  TensorJob(const Tensor& source, const FormatLayout& layout, const TensorJobSpec& spec);
+  TensorJob(const TensorJob&) = delete;
+  TensorJob& operator=(const TensorJob&) = delete;
+
+  // First of all, once. kLimit before anything is allocated when the account has no room.
+  Status take_memory();
 
   // First phase, of formats whose groups are too long for a tile; without elements when there is none.
   ChunkedItem measuring() const;
@@ -64,17 +68,15 @@ class TensorJob {
   Tensor take_result(MemoryAccount::Hold* hold = nullptr);
   TensorJobFacts facts() const;
 
-  TensorJob(TensorJob&& other) noexcept;
-  TensorJob& operator=(TensorJob&&) = delete;
-  ~TensorJob() = default;
-
  private:
-  TensorJob(const TensorRecoder& recoder, Tensor result, MemoryAccount::Hold hold)
-      : recoder_(recoder), result_(std::move(result)), hold_(std::move(hold)) {}
+  TensorRecoderOptions recoder_options() const;
   void add(const RecodeCounts& counts);
 
+  const Tensor& source_;
+  const FormatLayout layout_;
+  const TensorJobSpec spec_;
   TensorRecoder recoder_;
-  std::unique_ptr<const Tensor> gathered_;  // the source in one piece, when it has to be
+  std::optional<Tensor> gathered_;  // the source in one piece, when it has to be
   Tensor result_;
   MemoryAccount::Hold hold_;
   uint64_t chunk_elements_ = 1;
