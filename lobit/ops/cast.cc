@@ -235,8 +235,8 @@ Status check_cast(const Tensor& x, Encoding to, const OpContext& context) {
 Status cast_values(const Tensor& x, Tensor& out, const OpContext& context) {
   LOBIT_TRY(detail::Output output, detail::Output::create(kCast, out, x.shape(), kTargets, context));
   const Tensor* const operands[] = {&x};
-  LOBIT_TRY(const detail::TileWalk walk,
-            detail::TileWalk::create(operands, x.shape(), output, detail::RowResult::kAsStored, context));
+  detail::TileWalk walk;
+  LOBIT_RETURN_IF_ERROR(walk.plan(operands, x.shape(), output, detail::RowResult::kAsStored, context));
   const Encoding to = output.encoding();
   const Source source = find_source(x.format().encoding, to);
   const size_t bytes = traits(to).block_bytes;

@@ -53,8 +53,8 @@ Status compute(std::string_view op, const OperandList& operands, Tensor& out,
   scope.writes(operands.shape(), out.format());
   const auto work = [&]() -> Status {
     LOBIT_TRY(Output output, Output::create(op, out, operands.shape(), allowed, context));
-    LOBIT_TRY(const TileWalk walk,
-              TileWalk::create(operands.tensors(), operands.shape(), output, results, context));
+    TileWalk walk;
+    LOBIT_RETURN_IF_ERROR(walk.plan(operands.tensors(), operands.shape(), output, results, context));
     const ScopedFpEnv fp_env;
     walk.run(context, row);
     output.commit();

@@ -89,28 +89,29 @@ void OpProfiler::clear() {
 }
 
 void OpScope::start(std::string_view op, size_t threads) {
-  record_.op = op;
-  record_.threads = threads;
-  record_.start_ns = profiler_->now();
+  record_.emplace();
+  record_->op = op;
+  record_->threads = threads;
+  record_->start_ns = profiler_->now();
 }
 
 void OpScope::finish() {
   // clear() may have come in between.
   const uint64_t end = profiler_->now();
-  record_.duration_ns = end - std::min(record_.start_ns, end);
-  profiler_->record(record_);
+  record_->duration_ns = end - std::min(record_->start_ns, end);
+  profiler_->record(*record_);
 }
 
 void OpScope::add_input(const Tensor& tensor) {
-  record_.bytes_read += stored_bytes(tensor);
-  if (record_.input_count == OpRecord::kMaxInputs) return;
-  record_.inputs[record_.input_count++] = {tensor.shape(), tensor.format()};
+  record_->bytes_read += stored_bytes(tensor);
+  if (record_->input_count == OpRecord::kMaxInputs) return;
+  record_->inputs[record_->input_count++] = {tensor.shape(), tensor.format()};
 }
 
 void OpScope::set_output(const Shape& shape, ValueFormat format) {
-  record_.output = {shape, format};
+  record_->output = {shape, format};
   if (const auto layout = format_layout(format, shape.rows(), shape.row_elements())) {
-    record_.bytes_written = layout->bytes;
+    record_->bytes_written = layout->bytes;
   }
 }
 

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -108,7 +109,9 @@ class LOBIT_API OpScope {
   void writes(const Shape& shape, ValueFormat format) {
     if (profiler_ != nullptr) set_output(shape, format);
   }
-  void counts(uint64_t arithmetic) { record_.arithmetic = arithmetic; }
+  void counts(uint64_t arithmetic) {
+    if (profiler_ != nullptr) record_->arithmetic = arithmetic;
+  }
   // Of a call that failed nothing is told.
   void drop() { profiler_ = nullptr; }
 
@@ -119,7 +122,7 @@ class LOBIT_API OpScope {
   void set_output(const Shape& shape, ValueFormat format);
 
   OpProfiler* profiler_;
-  OpRecord record_;
+  std::optional<OpRecord> record_;  // with a profiler
 };
 
 }  // namespace lobit

@@ -41,11 +41,11 @@ enum class RowResult : uint8_t { kAsFloats, kAsStored, kHalves };
 
 class TileWalk {
  public:
-  // Operands that passed check_operand() or hold other plain numbers, which the rows get as they are, and
-  // whose shapes broadcast to `shape`, which the result has in one piece. The errors of the context's memory,
-  // for an operand of blocks that repeats.
-  static Result<TileWalk> create(std::span<const Tensor* const> operands, const Shape& shape,
-                                 const Output& output, RowResult results, const OpContext& context);
+  // First of all, once. Operands that passed check_operand() or hold other plain numbers, which the rows get
+  // as they are, and whose shapes broadcast to `shape`, which the result has in one piece. The errors of the
+  // context's memory, for an operand of blocks that repeats.
+  Status plan(std::span<const Tensor* const> operands, const Shape& shape, const Output& output,
+              RowResult results, const OpContext& context);
 
   // Calls row(inputs, out, count, store) for pieces that make up the result.
   template <typename Row>
@@ -104,6 +104,7 @@ class TileWalk {
   void set_output(const Output& output, RowResult results, std::span<const Tensor* const> operands,
                   const Shape& shape);
   Status add_source(const Tensor& operand, const Shape& shape, RowResult results, const OpContext& context);
+  bool all_in_order(std::span<const Tensor* const> operands, const Shape& shape) const;
   void merge_axes(const Shape& shape);
   bool merges(size_t axis, uint64_t extent) const;
   bool is_direct(const Source& source) const;
