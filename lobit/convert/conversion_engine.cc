@@ -112,6 +112,8 @@ StrategyInfo ConversionEngine::strategy_info(DType from, DType to, const Shape& 
                         .shape = shape,
                         .from_bytes = stored_bytes(default_format(from, shape), shape),
                         .same = from == to};
+  const MemoryUsage memory = context_->memory->usage();
+  query.free_bytes = memory.committed - std::min(memory.committed, memory.used);
   query.may_overwrite = use == SourceUse::kConsumed;
   const auto strategy = choose_strategy(query, config.default_strategy, config);
   if (!strategy) return {};

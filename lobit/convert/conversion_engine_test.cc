@@ -1,6 +1,7 @@
 #include "lobit/convert/conversion_engine.h"
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -12,6 +13,8 @@
 #include "lobit/base/test_support.h"
 #include "lobit/convert/memory_test_support.h"
 #include "lobit/convert/tensor_test_support.h"
+#include "lobit/memory/buffer.h"
+#include "lobit/memory/hybrid_memory_pool.h"
 #include "lobit/memory/test_probe.h"
 
 namespace lobit {
@@ -346,6 +349,19 @@ TEST_F(ConversionEngineTest, TheLogGetsALineForEveryDecision) {
   source.set_name("w");
   ASSERT_THAT(engine->convert(source, DType::kI8), is_ok());
   EXPECT_THAT(lines, ElementsAre("tensor 'w' [4, 256]: f32 -> q8_0: standard"));
+}
+
+TEST_F(ConversionEngineTest, ThePredictedTimeKnowsTheWorkAndWhatThePoolHas) {
+  const auto pool = HybridMemoryPool::create({.idle_trim = std::chrono::milliseconds::zero()}).value();
+  const auto engine = ConversionEngine::create({}, *pool).value();
+  const auto predicted = [&](int64_t rows) {
+    return engine->strategy_info(DType::kF32, DType::kF16, shape_of({rows, 2048})).estimated_time_ms;
+  };
+  const double cold = predicted(2048);
+  EXPECT_GT(cold, predicted(1024));
+  EXPECT_GT(predicted(1), 0.0);
+  EXPECT_TRUE(Buffer::allocate(*pool, 16 << 20).value().free());
+  EXPECT_LT(predicted(2048), cold) << "the pool kept the result's memory";
 }
 
 TEST_F(ConversionEngineTest, TheInformationIsWhatConvertDoes) {

@@ -20,9 +20,14 @@ struct Cost {
 // What every call takes however small the tensor is.
 constexpr double kCallSeconds = 5e-7;
 
-double kernel_seconds(const ConversionQuery& query, const ConversionConfig& config) {
-  return static_cast<double>(query.shape.elements()) *
-         seconds_per_element(query.from, query.to, quantize_method(config.default_quality));
+// Of one thread: what the kernel takes for values in its cache, or the memory to bring values and results.
+double work_seconds(const ConversionQuery& query, const ConversionConfig& config) {
+  constexpr uint64_t kCached = uint64_t{1} << 20;
+  const double kernel = static_cast<double>(query.shape.elements()) *
+                        seconds_per_element(query.from, query.to, quantize_method(config.default_quality));
+  const uint64_t moved = query.from_bytes + stored_bytes(query.to, query.shape);
+  if (moved <= kCached) return kernel;
+  return std::max(kernel, static_cast<double>(moved) * memory_speed().seconds_per_moved_byte);
 }
 
 // Threads that have a chunk to work on.
@@ -33,9 +38,10 @@ double threads_at_work(uint64_t bytes, uint64_t chunk_bytes, size_t threads) {
 
 Cost into_new_storage(const ConversionQuery& query, const ConversionConfig& config, double threads) {
   const uint64_t bytes = stored_bytes(query.to, query.shape);
-  return {kernel_seconds(query, config) / threads + static_cast<double>(bytes) * seconds_per_new_byte() +
-              kCallSeconds,
-          bytes};
+  // What the resource keeps is not touched for the first time.
+  const auto untouched = static_cast<double>(bytes - std::min(bytes, query.free_bytes));
+  const double first_touch = untouched == 0 ? 0 : untouched * memory_speed().seconds_per_new_byte;
+  return {(work_seconds(query, config) + first_touch) / threads + kCallSeconds, bytes};
 }
 
 struct StrategyRow {
@@ -66,8 +72,7 @@ constexpr StrategyRow kStrategies[] = {
        // Segments leave the first, sequential part small.
        const double threads = threads_at_work(query.from_bytes, 2 * kUsualChunkBytes, config.worker_threads);
        const auto layout = format_layout(query.to, query.shape.rows(), query.shape.row_elements());
-       return Cost{kernel_seconds(query, config) / threads + kCallSeconds,
-                   layout->scale_count * sizeof(float)};
+       return Cost{work_seconds(query, config) / threads + kCallSeconds, layout->scale_count * sizeof(float)};
      }},
     {ConversionStrategy::kStreaming, is_large,
      [](const ConversionQuery& query, const ConversionConfig& config) {

@@ -18,6 +18,7 @@ struct ConversionQuery {
   ValueFormat to = {};
   Shape shape = {};
   uint64_t from_bytes = 0;     // stored_bytes(from, shape)
+  uint64_t free_bytes = 0;     // of memory that the resource keeps and nobody uses
   bool same = false;           // the values are there already: nothing changes
   bool may_overwrite = false;  // nobody needs the source any more, and its storage is its own
 };

@@ -53,18 +53,28 @@ Result<double> measure(ValueFormat from, ValueFormat to, QuantizeMethod method) 
   return seconds(least) / static_cast<double>(shape.elements());
 }
 
-double measure_new_memory() {
+// The least of several times, since other programs take their share of any one.
+MemorySpeed measure_memory() {
   constexpr size_t kBytes = 16 << 20;  // so much that most of it lies in huge pages, as a pool's memory does
+  constexpr int kRounds = 3;
+  MemorySpeed speed{.seconds_per_new_byte = kUsualSeconds, .seconds_per_moved_byte = kUsualSeconds};
   SystemResource memory;
-  const auto block = memory.allocate(kBytes);
-  if (!block) return 0;
-  const auto start = Clock::now();
-  std::memset(*block, 1, kBytes);
-  const double first = seconds(Clock::now() - start);
-  LOBIT_CHECK(memory.deallocate(*block, kBytes).has_value());
-  // Half of what first touch costs: wrong by at most a factor of two either way, whether the memory is new or
-  // a pool kept it.
-  return first / kBytes / 2;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto block = memory.allocate(kBytes);
+    if (!block) return speed;
+    auto* const bytes = static_cast<std::byte*>(*block);
+    const auto start = Clock::now();
+    std::memset(bytes, 1, kBytes);
+    const auto touched = Clock::now();
+    std::memcpy(bytes, bytes + kBytes / 2, kBytes / 2);
+    const auto moved = Clock::now();
+    LOBIT_CHECK(memory.deallocate(bytes, kBytes).has_value());
+    const MemorySpeed now{seconds(touched - start) / kBytes, seconds(moved - touched) / kBytes};
+    if (round == 0) speed = now;
+    speed.seconds_per_new_byte = std::min(speed.seconds_per_new_byte, now.seconds_per_new_byte);
+    speed.seconds_per_moved_byte = std::min(speed.seconds_per_moved_byte, now.seconds_per_moved_byte);
+  }
+  return speed;
 }
 
 }  // namespace
@@ -83,8 +93,8 @@ double seconds_per_element(ValueFormat from, ValueFormat to, QuantizeMethod meth
   return measured;
 }
 
-double seconds_per_new_byte() {
-  static const double kMeasured = measure_new_memory();
+const MemorySpeed& memory_speed() {
+  static const MemorySpeed kMeasured = measure_memory();
   return kMeasured;
 }
 

@@ -10,8 +10,11 @@ namespace lobit {
 // Of one thread, values in its caches. Takes about a millisecond the first time for each pair and method.
 double seconds_per_element(ValueFormat from, ValueFormat to, QuantizeMethod method);
 
-// What writing to memory costs because the system may have to bring it first: between nothing, when a pool
-// has it, and a page fault.
-double seconds_per_new_byte();
+// Of one thread, bytes that no cache holds.
+struct MemorySpeed {
+  double seconds_per_new_byte = 0;    // to write where nothing was before: the system brings the page
+  double seconds_per_moved_byte = 0;  // to read or write, half of either
+};
+const MemorySpeed& memory_speed();
 
 }  // namespace lobit
