@@ -1,7 +1,8 @@
-// Products of weight rows with a few rows of F32 activations. F32, F16 and BF16 are multiplied as they are
-// read; blocks are decoded a tile at a time, which stays in the first cache.
+// Products of weight rows with a few rows of F32 activations. F32, F16, BF16, Q8_0 and Q4_0 are multiplied as
+// they are read; other blocks are decoded a tile at a time, which stays in the first cache.
 #include <cstddef>
 
+#include "lobit/dtype/block.h"
 #include "lobit/kernels/codec.h"
 #include "lobit/kernels/cpu/matmul_functions.h"
 
@@ -10,6 +11,7 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
+#include "lobit/kernels/cpu/decode-inl.h"
 #include "lobit/kernels/cpu/row_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -102,6 +104,75 @@ struct PlainKernel {
   }
 };
 
+// The floats that four-bit codes under the scale 1 stand for.
+HWY_INLINE VF nibble_values(VI codes) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  alignas(64) static constexpr float kValues[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+  return hn::TableLookupLanes(hn::Load(DF(), kValues), hn::IndicesFromVec(DF(), codes));
+#else
+  return hn::ConvertTo(DF(), hn::Sub(codes, hn::Set(DI(), 8)));
+#endif
+}
+
+// The codes of a block's values from j < 16 on, and from 16 + j on, as floats.
+template <Encoding kFrom>
+HWY_INLINE void load_codes(const uint8_t* block, size_t j, VF& low, VF& high) {
+  if constexpr (kFrom == Encoding::kQ8_0) {
+    const auto* qs = reinterpret_cast<const int8_t*>(block + offsetof(BlockQ8_0, qs)) + j;
+    const hn::Rebind<int8_t, DI> d8;
+    low = hn::ConvertTo(DF(), hn::PromoteTo(DI(), hn::LoadU(d8, qs)));
+    high = hn::ConvertTo(DF(), hn::PromoteTo(DI(), hn::LoadU(d8, qs + 16)));
+  } else {
+    const uint8_t* qs = block + offsetof(BlockQ4_0, qs) + j;
+    const VI bytes = hn::PromoteTo(DI(), hn::LoadU(hn::Rebind<uint8_t, DI>(), qs));
+    low = nibble_values(hn::And(bytes, hn::Set(DI(), 15)));
+    high = nibble_values(hn::ShiftRight<4>(bytes));
+  }
+}
+
+// Q8_0 and Q4_0: codes are multiplied as they are read, and a block's sum by its scale.
+template <Encoding kFrom, class Block>
+struct ScaledKernel {
+  static constexpr size_t kBlock = 32;
+
+  HWY_INLINE explicit ScaledKernel(const RowProducts& /*p*/) {}
+
+  template <size_t kRows, size_t kActivations>
+  HWY_INLINE void run(const RowPass<kRows>& pass, float (&out)[kRows][kActivations]) const {
+    Sums<kRows, kActivations> sums;
+    size_t offset = 0;
+    for (size_t k = 0; k < pass.depth; k += kBlock, offset += sizeof(Block)) {
+      HWY_UNROLL(4)
+      for (size_t r = 0; r < kRows; ++r) {
+        const uint8_t* const block = pass.weights[r] + offset;
+        hwy::Prefetch(block + kAheadBytes);
+        VF products[kActivations];
+        HWY_UNROLL(4)
+        for (size_t a = 0; a < kActivations; ++a) products[a] = hn::Zero(DF());
+        HWY_UNROLL(4)
+        for (size_t j = 0; j < kBlock / 2; j += kLanes) {
+          VF low;
+          VF high;
+          load_codes<kFrom>(block, j, low, high);
+          HWY_UNROLL(4)
+          for (size_t a = 0; a < kActivations; ++a) {
+            const uint8_t* const values = pass.activations + a * pass.activation_stride;
+            products[a] = hn::MulAdd(low, load_values<Encoding::kF32>(values, k + j), products[a]);
+            products[a] =
+                hn::MulAdd(high, load_values<Encoding::kF32>(values, k + kBlock / 2 + j), products[a]);
+          }
+        }
+        const VF scale = broadcast_half(block + offsetof(Block, d));
+        HWY_UNROLL(4)
+        for (size_t a = 0; a < kActivations; ++a) {
+          sums.lanes[r][a] = hn::MulAdd(scale, products[a], sums.lanes[r][a]);
+        }
+      }
+    }
+    sums.store(out);
+  }
+};
+
 class BlockKernel {
  public:
   HWY_INLINE explicit BlockKernel(const RowProducts& p)
@@ -133,6 +204,8 @@ RowProductsFn find_products(Encoding weights) {
   if (weights == Encoding::kF32) return multiply_rows<PlainKernel<Encoding::kF32>>;
   if (weights == Encoding::kF16) return multiply_rows<PlainKernel<Encoding::kF16>>;
   if (weights == Encoding::kBF16) return multiply_rows<PlainKernel<Encoding::kBF16>>;
+  if (weights == Encoding::kQ8_0) return multiply_rows<ScaledKernel<Encoding::kQ8_0, BlockQ8_0>>;
+  if (weights == Encoding::kQ4_0) return multiply_rows<ScaledKernel<Encoding::kQ4_0, BlockQ4_0>>;
   return traits(weights).can_decode ? multiply_rows<BlockKernel> : nullptr;
 }
 
