@@ -124,48 +124,61 @@ constexpr size_t kWidth = HWY_LANES(float) / 2;
 constexpr size_t kParts = kSumLanes / kWidth;
 static_assert(kParts * kWidth == kSumLanes);
 
-// Sixteen values from kLanes at a time, and their sums.
-HWY_INLINE void exp_sixteen(const float* values, VF shift, float* out, VD* sums) {
+// out = exp of a pack, and sums[p] += half a vector of it each.
+template <size_t kCount>
+HWY_INLINE void exp_pack(const FloatPack<kCount>& x, float* out, VD* sums) {
+  const FloatPack<kCount> e = HWY_NAMESPACE::exp(x);
   HWY_UNROLL(4)
-  for (size_t i = 0; i < kSumLanes; i += kLanes) {
-    const VF e = HWY_NAMESPACE::exp(hn::Sub(hn::LoadU(DF(), values + i), shift));
-    hn::StoreU(e, DF(), out + i);
-    VD* const parts = sums + i / kWidth;
-    parts[0] = hn::Add(parts[0], hn::PromoteTo(DD(), hn::LowerHalf(DH(), e)));
-    parts[1] = hn::Add(parts[1], hn::PromoteTo(DD(), hn::UpperHalf(DH(), e)));
+  for (size_t i = 0; i < kCount; ++i) {
+    hn::StoreU(e.v[i], DF(), out + i * kLanes);
+    VD* const parts = sums + 2 * i % kParts;
+    parts[0] = hn::Add(parts[0], hn::PromoteTo(DD(), hn::LowerHalf(DH(), e.v[i])));
+    parts[1] = hn::Add(parts[1], hn::PromoteTo(DD(), hn::UpperHalf(DH(), e.v[i])));
   }
 }
 
 void exp_run(const float* values, size_t count, float shift, float* out, double* lanes) {
-  const VF shifts = hn::Set(DF(), shift);
+  constexpr size_t kVectors = kSumLanes / kLanes;
   VD sums[kParts];
   for (size_t p = 0; p < kParts; ++p) sums[p] = hn::LoadU(DD(), lanes + p * kWidth);
-  const size_t whole = count - count % kSumLanes;
-  for (size_t i = 0; i < whole; i += kSumLanes) exp_sixteen(values + i, shifts, out + i, sums);
-  if (whole < count) {
+  size_t i = 0;
+  for (; i + kPack * kLanes <= count; i += kPack * kLanes) {
+    exp_pack(load_pack<kPack>(values + i) - shift, out + i, sums);
+  }
+  for (; i + kSumLanes <= count; i += kSumLanes) {
+    exp_pack(load_pack<kVectors>(values + i) - shift, out + i, sums);
+  }
+  if (i < count) {
     // What fills up the last sixteen becomes 0 and does not change a sum.
     std::array<float, kSumLanes> rest;
     rest.fill(-std::numeric_limits<float>::infinity());
-    std::memcpy(rest.data(), values + whole, (count - whole) * sizeof(float));
-    exp_sixteen(rest.data(), shifts, rest.data(), sums);
-    std::memcpy(out + whole, rest.data(), (count - whole) * sizeof(float));
+    std::memcpy(rest.data(), values + i, (count - i) * sizeof(float));
+    exp_pack(load_pack<kVectors>(rest.data()) - shift, rest.data(), sums);
+    std::memcpy(out + i, rest.data(), (count - i) * sizeof(float));
   }
   for (size_t p = 0; p < kParts; ++p) hn::StoreU(sums[p], DD(), lanes + p * kWidth);
 }
 
-HWY_INLINE void exp_lanes(const float* values, const float* shifts, float* out, double* sums) {
-  const VF e = HWY_NAMESPACE::exp(hn::Sub(hn::LoadU(DF(), values), hn::LoadU(DF(), shifts)));
-  hn::StoreU(e, DF(), out);
-  const VD low = hn::Add(hn::LoadU(DD(), sums), hn::PromoteTo(DD(), hn::LowerHalf(DH(), e)));
-  const VD high = hn::Add(hn::LoadU(DD(), sums + kWidth), hn::PromoteTo(DD(), hn::UpperHalf(DH(), e)));
-  hn::StoreU(low, DD(), sums);
-  hn::StoreU(high, DD(), sums + kWidth);
+template <size_t kCount>
+HWY_INLINE void exp_row_pack(const float* values, const float* shifts, float* out, double* sums) {
+  const FloatPack<kCount> e = HWY_NAMESPACE::exp(load_pack<kCount>(values) - load_pack<kCount>(shifts));
+  HWY_UNROLL(4)
+  for (size_t i = 0; i < kCount; ++i, sums += kLanes) {
+    hn::StoreU(e.v[i], DF(), out + i * kLanes);
+    const VD low = hn::PromoteTo(DD(), hn::LowerHalf(DH(), e.v[i]));
+    const VD high = hn::PromoteTo(DD(), hn::UpperHalf(DH(), e.v[i]));
+    hn::StoreU(hn::Add(hn::LoadU(DD(), sums), low), DD(), sums);
+    hn::StoreU(hn::Add(hn::LoadU(DD(), sums + kWidth), high), DD(), sums + kWidth);
+  }
 }
 
 void exp_row(const float* values, size_t count, const float* shifts, float* out, double* sums) {
-  const size_t whole = count - count % kLanes;
-  for (size_t i = 0; i < whole; i += kLanes) exp_lanes(values + i, shifts + i, out + i, sums + i);
-  scalar::exp_row(values + whole, count - whole, shifts + whole, out + whole, sums + whole);
+  size_t i = 0;
+  for (; i + kPack * kLanes <= count; i += kPack * kLanes) {
+    exp_row_pack<kPack>(values + i, shifts + i, out + i, sums + i);
+  }
+  for (; i + kLanes <= count; i += kLanes) exp_row_pack<1>(values + i, shifts + i, out + i, sums + i);
+  scalar::exp_row(values + i, count - i, shifts + i, out + i, sums + i);
 }
 
 void scale_run(const float* values, size_t count, float factor, float* out) {
