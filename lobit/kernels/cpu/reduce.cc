@@ -329,12 +329,14 @@ void extremes_of_runs(const float* values, size_t runs, size_t count, float* ext
   }
 }
 
+// The rows behind these are asked for.
 template <Extreme kWhich, size_t kRows>
 HWY_INLINE void extreme_of_some_rows(const float* values, size_t stride, size_t whole, float* extremes) {
   for (size_t c = 0; c < whole; c += kLanes) {
     VF best = hn::LoadU(DF(), extremes + c);
     HWY_UNROLL(4)
     for (size_t r = 0; r < kRows; ++r) {
+      hwy::Prefetch(values + (r + kRows) * stride + c);
       const VF v = load_for<kWhich>(values + r * stride + c);
       best = hn::IfThenElse(hn::IsNaN(v), v, better_of<kWhich>(v, best));
     }
