@@ -292,7 +292,7 @@ HWY_INLINE VF better_of(VF value, VF best) {
 #endif
 }
 
-// One comparison where the machine has it.
+// Where a or b is NaN: one comparison on x86.
 HWY_INLINE hn::Mask<DF> either_nan(VF a, VF b) {
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
   return hn::Mask<DF>{_mm512_cmp_ps_mask(a.raw, b.raw, _CMP_UNORD_Q)};
