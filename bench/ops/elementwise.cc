@@ -50,7 +50,7 @@ class ElementwiseBench {
 
  private:
   Tensor values(int64_t rows, int64_t columns, DType type = DType::kF32) {
-    return sure(Tensor::random(sure(Shape::create({rows, columns})), type, *pool_));
+    return sure(Tensor::random(sure(Shape::create({rows, columns})), type, *pool_, {.low = 0.1f}));  // as bench/ops/driver.py
   }
 
   void add(const std::string& name, const Tensor& out, std::vector<Contestant> contestants, uint64_t read) {

@@ -169,17 +169,15 @@ HWY_INLINE bool all_within(const FloatPack<kCount>& x, float limit) {
   return hn::AllFalse(DI(), hn::Gt(largest, hn::BitCast(DI(), hn::Set(DF(), limit))));
 }
 
-// Function::any(x...) for one vector after the other: a function's long way, kept apart from its loops.
+// Function::any(x...): a function's long way, kept apart from its loops.
 template <class Function, size_t kCount, class... More>
-HWY_NOINLINE void one_by_one(FloatPack<kCount>& result, const FloatPack<kCount>& x, const More&... more) {
-  for (size_t i = 0; i < kCount; ++i) {
-    result.v[i] = Function::any(FloatPack<1>{{x.v[i]}}, FloatPack<1>{{more.v[i]}}...).v[0];
-  }
+HWY_NOINLINE void go_long_way(FloatPack<kCount>& result, const FloatPack<kCount>& x, const More&... more) {
+  result = Function::any(x, more...);
 }
 template <class Function, size_t kCount, class... More>
 HWY_INLINE FloatPack<kCount> long_way(FloatPack<kCount> x, More... more) {
   FloatPack<kCount> result;
-  one_by_one<Function>(result, x, more...);
+  go_long_way<Function>(result, x, more...);
   return result;
 }
 
@@ -206,17 +204,21 @@ HWY_INLINE FloatPack<kCount> exp_ordinary(const FloatPack<kCount>& x) {
 }
 
 struct Exp {
-  static HWY_INLINE FloatPack<1> any(FloatPack<1> x) {
-    const ExpParts<1> parts = exp_parts(at_least(at_most(x, constants::kExpMax), constants::kExpMin));
-    const VI magic = hn::BitCast(DI(), hn::Set(DF(), constants::kRoundToInteger));
-    const VI exponent = hn::Sub(parts.shifted.v[0], magic);
-    const VI half = hn::ShiftRight<1>(exponent);
-    return (parts.value + 1.0f) * power_of_two(half) * power_of_two(hn::Sub(exponent, half));
+  template <size_t kCount>
+  static HWY_INLINE FloatPack<kCount> any(const FloatPack<kCount>& x) {
+    const ExpParts<kCount> parts = exp_parts(at_least(at_most(x, constants::kExpMax), constants::kExpMin));
+    const auto exponent_of = [](VI shifted) HWY_ATTR {
+      return hn::Sub(shifted, hn::BitCast(DI(), hn::Set(DF(), constants::kRoundToInteger)));
+    };
+    const IntPack<kCount> exponent = each(exponent_of, parts.shifted);
+    const IntPack<kCount> half = each([](VI n) HWY_ATTR { return hn::ShiftRight<1>(n); }, exponent);
+    return (parts.value + 1.0f) * power_of_two(half) * power_of_two(exponent - half);
   }
 
  private:
-  static HWY_INLINE FloatPack<1> power_of_two(VI exponent) {
-    return float_of_bits(as_exponent(IntPack<1>{{exponent}} + 127));
+  template <size_t kCount>
+  static HWY_INLINE FloatPack<kCount> power_of_two(const IntPack<kCount>& exponent) {
+    return float_of_bits(as_exponent(exponent + 127));
   }
 };
 template <size_t kCount>
@@ -224,15 +226,12 @@ HWY_INLINE FloatPack<kCount> exp(const FloatPack<kCount>& x) {
   return HWY_LIKELY(all_within(x, constants::kExpOrdinary)) ? exp_ordinary(x) : long_way<Exp>(x);
 }
 
-// log(2^k * a normal number above 0).
-template <size_t kCount>
-HWY_INLINE FloatPack<kCount> log_ordinary(const FloatPack<kCount>& x, float k = 0.0f) {
+// log(2^k * x) for normal numbers x above 0.
+template <size_t kCount, class... Exponent>
+HWY_INLINE FloatPack<kCount> log_ordinary(const FloatPack<kCount>& x, const Exponent&... k) {
   const IntPack<kCount> above = bits_of(x) + -constants::kSqrtHalfBits;
-  const auto exponent = [k](VI bits) HWY_ATTR {
-    const VF whole = hn::ConvertTo(DF(), hn::ShiftRight<23>(bits));
-    return k == 0.0f ? whole : hn::Add(whole, hn::Set(DF(), k));
-  };
-  const FloatPack<kCount> n = each(exponent, above);
+  const auto whole = [](VI bits) HWY_ATTR { return hn::ConvertTo(DF(), hn::ShiftRight<23>(bits)); };
+  const FloatPack<kCount> n = (each(whole, above) + ... + k);
   const FloatPack<kCount> f = float_of_bits((above & 0x007FFFFF) + constants::kSqrtHalfBits) - 1.0f;
   const FloatPack<kCount> square = f * f;
   const FloatPack<kCount> rest = square * polynomial(constants::kLog, f, square) + n * constants::kLn2Low;
@@ -240,15 +239,20 @@ HWY_INLINE FloatPack<kCount> log_ordinary(const FloatPack<kCount>& x, float k = 
 }
 
 struct Log {
-  static HWY_INLINE FloatPack<1> any(FloatPack<1> x) {
+  template <size_t kCount>
+  static HWY_INLINE FloatPack<kCount> any(const FloatPack<kCount>& x) {
     constexpr float kInf = std::numeric_limits<float>::infinity();
-    const FloatPack<1> subnormal = log_ordinary(x * 0x1p23f, -23.0f);
-    const VF value = where_less(x, constants::kSmallestNormal, subnormal, log_ordinary(x)).v[0];
-    const VF zero = hn::Zero(DF());
-    VF result = hn::IfThenElse(hn::Lt(x.v[0], hn::Set(DF(), kInf)), value, x.v[0]);
-    const VF nan = hn::Set(DF(), std::numeric_limits<float>::quiet_NaN());
-    result = hn::IfThenElse(hn::Lt(x.v[0], zero), nan, result);
-    return {{hn::IfThenElse(hn::Eq(x.v[0], zero), hn::Set(DF(), -kInf), result)}};
+    const auto none = [](VF) HWY_ATTR { return hn::Zero(DF()); };
+    const auto shift = [](VF) HWY_ATTR { return hn::Set(DF(), -23.0f); };
+    const FloatPack<kCount> k = where_less(x, constants::kSmallestNormal, each(shift, x), each(none, x));
+    const FloatPack<kCount> value =
+        log_ordinary(where_less(x, constants::kSmallestNormal, x * 0x1p23f, x), k);
+    const auto nan = [](VF) HWY_ATTR { return hn::Set(DF(), std::numeric_limits<float>::quiet_NaN()); };
+    const FloatPack<kCount> result = where_less(x, 0.0f, each(nan, x), where_less(x, kInf, value, x));
+    const auto of_zero = [](VF v, VF other) HWY_ATTR {
+      return hn::IfThenElse(hn::Eq(v, hn::Zero(DF())), hn::Set(DF(), -kInf), other);
+    };
+    return each(of_zero, x, result);
   }
 };
 template <size_t kCount>
@@ -271,8 +275,9 @@ HWY_INLINE FloatPack<kCount> tanh(const FloatPack<kCount>& x) {
 
 // x * sigmoid(u), with -0 for -inf.
 struct Gated {
-  static HWY_INLINE FloatPack<1> any(FloatPack<1> x, FloatPack<1> u) {
-    const FloatPack<1> falling = at_least(x, constants::kLowest) * Exp::any(u);
+  template <size_t kCount>
+  static HWY_INLINE FloatPack<kCount> any(const FloatPack<kCount>& x, const FloatPack<kCount>& u) {
+    const FloatPack<kCount> falling = at_least(x, constants::kLowest) * Exp::any(u);
     return where_less(u, -constants::kExpOrdinary, falling, x / (Exp::any(negated(u)) + 1.0f));
   }
 };
@@ -303,8 +308,9 @@ HWY_INLINE FloatPack<kCount> gelu_share(const FloatPack<kCount>& x, const FloatP
   return where_less(x, 0.0f, tail, each(rest, tail));
 }
 struct Gelu {
-  static HWY_INLINE FloatPack<1> any(FloatPack<1> x) {
-    const FloatPack<1> a = at_most(magnitude(x), constants::kTailMax);
+  template <size_t kCount>
+  static HWY_INLINE FloatPack<kCount> any(const FloatPack<kCount>& x) {
+    const FloatPack<kCount> a = at_most(magnitude(x), constants::kTailMax);
     return at_least(x, constants::kLowest) * gelu_share(x, a, Exp::any((a * a) * -0.5f));
   }
 };
