@@ -49,8 +49,9 @@ class ElementwiseBench {
   }
 
  private:
+  // The limits are those of what NumPy gets.
   Tensor values(int64_t rows, int64_t columns, DType type = DType::kF32) {
-    return sure(Tensor::random(sure(Shape::create({rows, columns})), type, *pool_));
+    return sure(Tensor::random(sure(Shape::create({rows, columns})), type, *pool_, {.low = 0.1f}));
   }
 
   void add(const std::string& name, const Tensor& out, std::vector<Contestant> contestants, uint64_t read) {

@@ -12,18 +12,23 @@
 #include <cstddef>
 
 #include "lobit/base/export.h"
+#include "lobit/kernels/elementwise.h"
 #include "lobit/kernels/reduce.h"
 
 namespace lobit::kernels {
 
 // out = exp(values - shift), which is added to the run's lanes as add_run() does. `shift` is above -inf.
 LOBIT_API void exp_run(const float* values, size_t count, float shift, float* out, SumLanes& lanes);
-// The same with a shift and a sum for each value.
-LOBIT_API void exp_row(const float* values, size_t count, const float* shifts, float* out, double* sums);
+// The same sums for `rows` rows of `columns` values, `stride` values apart, with a shift and a sum for each
+// column, to which rows are added one after the other.
+LOBIT_API void add_exp_rows(const float* values, size_t rows, size_t stride, size_t columns,
+                            const float* shifts, double* sums);
 
 // out = values * factor.
 LOBIT_API void scale_run(const float* values, size_t count, float factor, float* out);
-LOBIT_API void scale_row(const float* values, size_t count, const float* factors, float* out);
+// out = exp(values - shifts) * factors for such rows, which are `stride` values apart in `out` too.
+LOBIT_API void share_rows(const float* values, size_t rows, size_t stride, size_t columns,
+                          const float* shifts, const float* factors, float* out, Store store);
 
 // out = (values - first) - second.
 LOBIT_API void subtract_run(const float* values, size_t count, float first, float second, float* out);

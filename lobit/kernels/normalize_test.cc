@@ -1,5 +1,6 @@
 #include "lobit/kernels/normalize.h"
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -46,12 +47,13 @@ std::vector<double> results_for(size_t n) {
   keep(n);
   all.insert(all.end(), lanes.begin(), lanes.end());
   std::vector<double> sums(n, 0.25);
-  exp_row(x.data(), n, a.data(), out.data(), sums.data());
-  keep(n);
+  const size_t rows = n < 7 ? 1 : 1 + n % 7;
+  const size_t columns = n / rows;
+  add_exp_rows(x.data(), rows, columns + 1, columns, a.data(), sums.data());
   all.insert(all.end(), sums.begin(), sums.end());
   scale_run(x.data(), n, 0.3f, out.data());
   keep(n);
-  scale_row(x.data(), n, a.data(), out.data());
+  share_rows(x.data(), rows, columns + 1, columns, a.data(), b.data(), out.data(), Store::kCached);
   keep(n);
   subtract_run(x.data(), n, 0.3f, 0.7f, out.data());
   keep(n);
@@ -74,6 +76,27 @@ TEST_P(EverySimdLevelNormalizes, DiffersInNoBitFromTheScalarLevel) {
     const AtLevel scalar(SimdLevel::kScalar);
     ASSERT_EQ(found, results_for(n)) << n;
   }
+}
+
+TEST_P(EverySimdLevelNormalizes, SharesPastTheCachesAsInThem) {
+  constexpr size_t kRows = 6;
+  constexpr size_t kColumns = 101;
+  constexpr size_t kStride = 112;
+  const Floats x = some_values(kRows * kStride, 1);
+  const Floats shifts = some_values(kColumns, 2);
+  const Floats factors = some_values(kColumns, 3);
+  struct alignas(64) Rows {
+    std::array<float, kRows * kStride> values{};
+  };
+  Rows cached;
+  Rows past;
+  share_rows(x.data(), kRows, kStride, kColumns, shifts.data(), factors.data(), cached.values.data(),
+             Store::kCached);
+  share_rows(x.data(), kRows, kStride, kColumns, shifts.data(), factors.data(), past.values.data(),
+             Store::kPastCaches);
+  EXPECT_EQ(cached.values, past.values);
+  EXPECT_EQ(cached.values[kColumns], 0.0f) << "written between the rows";
+  EXPECT_NEAR(cached.values[kStride + 1], std::exp(x[kStride + 1] - shifts[1]) * factors[1], 1e-4f);
 }
 
 TEST_P(EverySimdLevelNormalizes, ComputesWhatTheHeaderSays) {

@@ -11,81 +11,95 @@ namespace {
 
 namespace constants = elementwise_constants;
 
-template <size_t kCount>
-float polynomial(const float (&coefficients)[kCount], float x) {
-  float sum = coefficients[kCount - 1];
-  for (size_t i = kCount - 1; i-- > 0;) sum = sum * x + coefficients[i];
-  return sum;
+// Even and odd powers apart, each by Horner's rule.
+template <size_t kTerms>
+float polynomial(const float (&coefficients)[kTerms], float x) {
+  const float square = x * x;
+  constexpr size_t kEven = (kTerms - 1) / 2 * 2;
+  constexpr size_t kOdd = kTerms / 2 * 2 - 1;
+  float even = coefficients[kEven];
+  float odd = coefficients[kOdd];
+  for (size_t i = kEven; i > 0; i -= 2) even = even * square + coefficients[i - 2];
+  for (size_t i = kOdd; i > 1; i -= 2) odd = odd * square + coefficients[i - 2];
+  return even + x * odd;
 }
 
 float power_of_two(int32_t exponent) {
   return std::bit_cast<float>((static_cast<uint32_t>(exponent) + 127) << 23);
 }
 
+// exp(x) = (1 + value) * 2^exponent.
+struct ExpParts {
+  float value;
+  int32_t exponent;
+};
+ExpParts exp_parts(float x) {
+  const float shifted = x * constants::kLog2E + constants::kRoundToInteger;
+  const float n = shifted - constants::kRoundToInteger;
+  const float r = (x - n * constants::kLn2High) - n * constants::kLn2Low;
+  return {r + (r * r) * polynomial(constants::kExp, r),
+          static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) -
+                               std::bit_cast<uint32_t>(constants::kRoundToInteger))};
+}
+
 // The comparisons let NaN through, here and below.
 float exp(float x) {
   x = x > constants::kExpMax ? constants::kExpMax : x;
   x = x < constants::kExpMin ? constants::kExpMin : x;
-  const float shifted = x * constants::kLog2E + constants::kRoundToInteger;
-  const float n = shifted - constants::kRoundToInteger;
-  const float r = (x - n * constants::kLn2High) - n * constants::kLn2Low;
-  const float value = 1.0f + (r + (r * r) * polynomial(constants::kExp, r));
+  const ExpParts parts = exp_parts(x);
   // In two steps, of which the first is exact: the result may be subnormal or inf.
-  const auto exponent = static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) -
-                                             std::bit_cast<uint32_t>(constants::kRoundToInteger));
-  const int32_t half = exponent >> 1;
-  return value * power_of_two(half) *
-         power_of_two(static_cast<int32_t>(static_cast<uint32_t>(exponent) - static_cast<uint32_t>(half)));
+  const int32_t half = parts.exponent >> 1;
+  const auto rest = static_cast<int32_t>(static_cast<uint32_t>(parts.exponent) - static_cast<uint32_t>(half));
+  return (1.0f + parts.value) * power_of_two(half) * power_of_two(rest);
+}
+
+// log(2^k * x) of a normal number above 0.
+float log_normal(float x, float k) {
+  const auto above = std::bit_cast<int32_t>(std::bit_cast<uint32_t>(x) - uint32_t{constants::kSqrtHalfBits});
+  const float n = static_cast<float>(above >> 23) + k;
+  const float f = std::bit_cast<float>((above & 0x007FFFFF) + constants::kSqrtHalfBits) - 1.0f;
+  const float rest = (f * f) * polynomial(constants::kLog, f) + n * constants::kLn2Low;
+  return (f + rest) + n * constants::kLn2High;
 }
 
 float log(float x) {
-  const bool subnormal = x < constants::kSmallestNormal;
-  const uint32_t bits = std::bit_cast<uint32_t>(subnormal ? x * 0x1p23f : x);
-  const uint32_t shifted = bits + (constants::kOneBits - constants::kSqrtHalfBits);
-  const float k = static_cast<float>(static_cast<int32_t>(shifted >> 23) - 127) - (subnormal ? 23.0f : 0.0f);
-  const float f = std::bit_cast<float>((shifted & 0x007FFFFF) + constants::kSqrtHalfBits) - 1.0f;
-  const float s = f / (f + 2.0f);
-  const float z = s * s;
-  const float half_square = 0.5f * (f * f);
-  const float rest = z * polynomial(constants::kLog, z);
-  const float low = s * (half_square + rest) + k * constants::kLn2Low;
-  const float value = ((low - half_square) + f) + k * constants::kLn2High;
   constexpr float kInf = std::numeric_limits<float>::infinity();
   if (x == 0.0f) return -kInf;
   if (x < 0.0f) return std::numeric_limits<float>::quiet_NaN();
-  return x < kInf ? value : x;
+  if (!(x < kInf)) return x;
+  return x < constants::kSmallestNormal ? log_normal(x * 0x1p23f, -23.0f) : log_normal(x, 0.0f);
 }
 
 float tanh(float x) {
   const float a = std::fabs(x);
-  const float z = a * a;
-  const float small = a + a * (z * polynomial(constants::kTanh, z));
-  const float bounded = a > constants::kTanhMax ? constants::kTanhMax : a;
-  const float large = 1.0f - 2.0f / (exp(bounded + bounded) + 1.0f);
-  return std::copysign(a < constants::kTanhSmall ? small : large, x);
+  const ExpParts parts = exp_parts((a > constants::kTanhMax ? constants::kTanhMax : a) * -2.0f);
+  // NaN has any exponent, and any stays one.
+  const float scale = power_of_two(parts.exponent);
+  const float t = parts.value * scale + (scale - 1.0f);
+  return std::copysign(t / (t + 2.0f), x);
+}
+
+// x * sigmoid(u), where -inf is to give -0.
+float gated(float x, float u) {
+  if (u < -constants::kExpOrdinary) return (x < constants::kLowest ? constants::kLowest : x) * exp(u);
+  return x / (exp(-u) + 1.0f);
 }
 
 float sigmoid(float x) {
-  const float e = exp(-std::fabs(x));
-  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
-}
-
-// x * share, where -inf is to give -0 with the share 0.
-float weighted(float x, float share) {
-  return (x < constants::kLowest ? constants::kLowest : x) * share;
+  return gated(1.0f, x);
 }
 
 float gelu(float x) {
   const float a = std::fabs(x);
   const float bounded = a > constants::kTailMax ? constants::kTailMax : a;
   const float u = (bounded - constants::kTailMiddle) / (bounded + constants::kTailMiddle);
-  const float tail = exp(-0.5f * (bounded * bounded)) * polynomial(constants::kTail, u);
-  return weighted(x, x < 0.0f ? tail : 1.0f - tail);
+  const float tail = exp((bounded * bounded) * -0.5f) * polynomial(constants::kTail, u);
+  return (x < constants::kLowest ? constants::kLowest : x) * (x < 0.0f ? tail : 1.0f - tail);
 }
 
 float gelu_tanh(float x) {
-  const float cubic = x + x * ((x * x) * constants::kGeluTanhCube);
-  return weighted(x, sigmoid(constants::kGeluTanhScale * cubic));
+  const float cube = x * ((x * x) * constants::kGeluTanhCube);
+  return gated(x, (x + cube) * constants::kGeluTanhScale);
 }
 
 float relu(float x) {
@@ -130,7 +144,7 @@ float unary(UnaryOp op, float x) {
     case UnaryOp::kSigmoid:
       return sigmoid(x);
     case UnaryOp::kSilu:
-      return weighted(x, sigmoid(x));
+      return gated(x, x);
     case UnaryOp::kGelu:
       return gelu(x);
     case UnaryOp::kGeluTanh:

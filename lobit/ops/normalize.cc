@@ -24,7 +24,10 @@ using Tile = std::array<float, kTileValues>;
 
 // Values of an item of work.
 constexpr uint64_t kPart = 65'536;
-constexpr uint64_t kColumnPart = 131'072;
+// The same of columns: so few that the last cache keeps them from one pass to the next.
+constexpr uint64_t kColumnPart = 2'097'152;
+// Results that no cache holds.
+constexpr uint64_t kLargeValues = uint64_t{8} << 20;
 constexpr uint64_t kColumnBorder = 256;  // a multiple of every block and group
 
 // Reads runs of an operand and writes results over or beside them.
@@ -34,7 +37,9 @@ class RunMap {
       : reader_(x),
         encoding_(output.encoding()),
         bytes_(output.bytes()),
-        floats_(encoding_ == Encoding::kF32 ? reinterpret_cast<float*>(bytes_) : nullptr) {}
+        floats_(encoding_ == Encoding::kF32 ? reinterpret_cast<float*>(bytes_) : nullptr),
+        store_(x.elements() >= kLargeValues && reader_.values() != floats_ ? kernels::Store::kPastCaches
+                                                                           : kernels::Store::kCached) {}
 
   // Calls use(values, first, count) for tiles of a run.
   template <typename Use>
@@ -61,14 +66,19 @@ class RunMap {
     }
   }
 
-  // The results where they lie when they are F32, else nullptr.
+  // The operand's values and the results where they lie when they are F32, else nullptr.
+  const float* values() const { return reader_.values(); }
   float* floats() const { return floats_; }
+
+  // How results are stored that are not read again.
+  kernels::Store store() const { return store_; }
 
  private:
   const detail::ValueReader reader_;
   Encoding encoding_;
   std::byte* bytes_;
   float* floats_;
+  kernels::Store store_;
 };
 
 enum class SoftmaxKind : uint8_t { kShares, kLogarithms };
@@ -129,85 +139,87 @@ class SoftmaxColumns {
         first_(first),
         width_(width),
         depth_(depth),
-        columns_(columns),
-        together_(width == columns ? std::clamp<uint64_t>(kTileValues / width, 1, depth) : 1) {}
+        together_(width == columns ? std::clamp<uint64_t>(kTileValues / width, 1, depth) : 1),
+        stride_(together_ * columns) {}
 
   void run() {
     find_shifts();
-    if (kind_ == SoftmaxKind::kShares && map_.floats() != nullptr) {
-      share_in_place();
-    } else {
-      share_anew();
-    }
+    std::fill_n(sums_.data(), together_ * width_, 0.0);
+    read_rows([&](const float* values, uint64_t rows, uint64_t count) {
+      kernels::add_exp_rows(values, rows, stride_, count, shifts_.data(), sums_.data());
+    });
+    finish_sums();
+    write_rows([&](const float* values, uint64_t rows, uint64_t count, float* out) {
+      if (kind_ == SoftmaxKind::kShares) {
+        return kernels::share_rows(values, rows, stride_, count, shifts_.data(), ends_.data(), out,
+                                   map_.store());
+      }
+      for (uint64_t row = 0; row < rows; ++row, values += stride_, out += stride_) {
+        kernels::subtract_row(values, count, shifts_.data(), ends_.data(), out);
+      }
+    });
   }
 
  private:
-  // Calls use(first, count) for rows that are read together.
+  // Calls use(first, rows, count) for the rows of together_ of the tensor's, then for what is left of one.
   template <typename Use>
   void for_each_rows(const Use& use) const {
-    for (uint64_t row = 0; row < depth_; row += together_) {
-      use(first_ + row * columns_, std::min(together_, depth_ - row) * width_);
-    }
+    const uint64_t whole = depth_ / together_;
+    use(first_, whole, together_ * width_);
+    if (depth_ % together_ > 0) use(first_ + whole * stride_, 1, depth_ % together_ * width_);
+  }
+
+  // Calls use(values, rows, count) for rows that are stride_ apart: one at a time where they must be decoded.
+  template <typename Use>
+  void read_rows(const Use& use) const {
+    for_each_rows([&](uint64_t first, uint64_t rows, uint64_t count) {
+      if (map_.values() != nullptr) return use(map_.values() + first, rows, count);
+      for (uint64_t row = 0; row < rows; ++row) {
+        map_.for_each(first + row * stride_, count,
+                      [&](const float* values, uint64_t, uint64_t n) { use(values, 1, n); });
+      }
+    });
+  }
+
+  // Calls make(values, rows, count, out) likewise.
+  template <typename Make>
+  void write_rows(const Make& make) const {
+    for_each_rows([&](uint64_t first, uint64_t rows, uint64_t count) {
+      if (map_.values() != nullptr && map_.floats() != nullptr) {
+        return make(map_.values() + first, rows, count, map_.floats() + first);
+      }
+      for (uint64_t row = 0; row < rows; ++row) {
+        map_.transform(
+            first + row * stride_, count,
+            [&](const float* values, uint64_t, uint64_t n, float* out) { make(values, 1, n, out); });
+      }
+    });
   }
 
   void find_shifts() {
     std::fill_n(shifts_.data(), together_ * width_, kernels::before_extreme(Extreme::kMax));
-    for_each_rows([&](uint64_t first, uint64_t count) {
-      map_.for_each(first, count, [&](const float* values, uint64_t, uint64_t n) {
-        kernels::extreme_of_rows(Extreme::kMax, values, 1, n, n, shifts_.data());
-      });
+    read_rows([&](const float* values, uint64_t rows, uint64_t count) {
+      kernels::extreme_of_rows(Extreme::kMax, values, rows, stride_, count, shifts_.data());
     });
     for (uint64_t j = 1; j < together_; ++j) {
       kernels::extreme_of_rows(Extreme::kMax, shifts_.data() + j * width_, 1, width_, width_, shifts_.data());
     }
     for (uint64_t c = 0; c < width_; ++c) shifts_[c] = shift_for(shifts_[c]);
     repeat(shifts_);
-    std::fill_n(sums_.data(), together_ * width_, 0.0);
-  }
-
-  void repeat(Tile& values) const {
-    for (uint64_t j = 1; j < together_; ++j) std::copy_n(values.data(), width_, values.data() + j * width_);
   }
 
   // What the sums of the columns turn into, for every value of a row.
-  template <typename Number>
-  void finish_sums(const Number& number) {
+  void finish_sums() {
     for (uint64_t j = 1; j < together_; ++j) {
       for (uint64_t c = 0; c < width_; ++c) sums_[c] += sums_[j * width_ + c];
     }
+    const auto number = kind_ == SoftmaxKind::kShares ? factor_for : logarithm_for;
     for (uint64_t c = 0; c < width_; ++c) ends_[c] = number(sums_[c]);
     repeat(ends_);
   }
 
-  void share_in_place() {
-    for_each_rows([&](uint64_t first, uint64_t count) {
-      map_.transform(first, count, [&](const float* values, uint64_t, uint64_t n, float* out) {
-        kernels::exp_row(values, n, shifts_.data(), out, sums_.data());
-      });
-    });
-    finish_sums(factor_for);
-    for_each_rows([&](uint64_t first, uint64_t count) {
-      kernels::scale_row(map_.floats() + first, count, ends_.data(), map_.floats() + first);
-    });
-  }
-
-  void share_anew() {
-    Tile shares;
-    for_each_rows([&](uint64_t first, uint64_t count) {
-      map_.for_each(first, count, [&](const float* values, uint64_t, uint64_t n) {
-        kernels::exp_row(values, n, shifts_.data(), shares.data(), sums_.data());
-      });
-    });
-    finish_sums(kind_ == SoftmaxKind::kShares ? factor_for : logarithm_for);
-    for_each_rows([&](uint64_t first, uint64_t count) {
-      map_.transform(first, count, [&](const float* values, uint64_t, uint64_t n, float* out) {
-        if (kind_ == SoftmaxKind::kLogarithms) {
-          return kernels::subtract_row(values, n, shifts_.data(), ends_.data(), out);
-        }
-        kernels::exp_row(values, n, shifts_.data(), out, sums_.data());
-        kernels::scale_row(out, n, ends_.data(), out);
-      });
-    });
+  void repeat(Tile& values) const {
+    for (uint64_t j = 1; j < together_; ++j) std::copy_n(values.data(), width_, values.data() + j * width_);
   }
 
   SoftmaxKind kind_;
@@ -215,8 +227,8 @@ class SoftmaxColumns {
   uint64_t first_;
   uint64_t width_;
   uint64_t depth_;
-  uint64_t columns_;
   uint64_t together_;  // rows
+  uint64_t stride_;    // from one row of these to the next
   Tile shifts_;
   Tile ends_;
   std::array<double, kTileValues> sums_;
@@ -236,8 +248,7 @@ void softmax_all(SoftmaxKind kind, const Tensor& x, size_t axis, const RunMap& m
     });
     return;
   }
-  // So narrow that all rows of an item stay in the second cache between the passes, cut where every format
-  // may be cut.
+  // Cut where every format may be cut.
   const uint64_t wanted = kColumnPart / depth / kColumnBorder * kColumnBorder;
   const uint64_t width = std::min(columns, std::clamp<uint64_t>(wanted, kColumnBorder, kTileValues));
   const uint64_t pieces = (columns - 1) / width + 1;

@@ -17,33 +17,81 @@ namespace {
 
 template <UnaryOp kOp>
 struct Function {
-  HWY_INLINE VF operator()(VF x) const {
-    if constexpr (kOp == UnaryOp::kNeg) return hn::Neg(x);
-    if constexpr (kOp == UnaryOp::kAbs) return hn::Abs(x);
+  template <size_t kCount>
+  HWY_INLINE FloatPack<kCount> operator()(const FloatPack<kCount>& x) const {
+    if constexpr (kOp == UnaryOp::kNeg) return negated(x);
+    if constexpr (kOp == UnaryOp::kAbs) return magnitude(x);
     if constexpr (kOp == UnaryOp::kExp) return HWY_NAMESPACE::exp(x);
     if constexpr (kOp == UnaryOp::kLog) return HWY_NAMESPACE::log(x);
-    if constexpr (kOp == UnaryOp::kSqrt) return hn::Sqrt(x);
-    if constexpr (kOp == UnaryOp::kRsqrt) return hn::Div(constant(1.0f), hn::Sqrt(x));
+    if constexpr (kOp == UnaryOp::kSqrt) return each([](VF v) HWY_ATTR { return hn::Sqrt(v); }, x);
+    if constexpr (kOp == UnaryOp::kRsqrt) {
+      return each([](VF v) HWY_ATTR { return hn::Div(hn::Set(DF(), 1.0f), hn::Sqrt(v)); }, x);
+    }
     if constexpr (kOp == UnaryOp::kTanh) return HWY_NAMESPACE::tanh(x);
     if constexpr (kOp == UnaryOp::kSigmoid) return sigmoid(x);
-    if constexpr (kOp == UnaryOp::kSilu) return weighted(x, sigmoid(x));
+    if constexpr (kOp == UnaryOp::kSilu) return gated(x, x);
     if constexpr (kOp == UnaryOp::kGelu) return gelu(x);
     if constexpr (kOp == UnaryOp::kGeluTanh) return gelu_tanh(x);
     if constexpr (kOp == UnaryOp::kRelu) return relu(x);
-    if constexpr (kOp == UnaryOp::kSquaredRelu) return hn::Mul(relu(x), relu(x));
+    if constexpr (kOp == UnaryOp::kSquaredRelu) return relu(x) * relu(x);
   }
 };
 
+struct Clamp {
+  float low;
+  float high;
+
+  template <size_t kCount>
+  HWY_INLINE FloatPack<kCount> operator()(const FloatPack<kCount>& x) const {
+    return at_most(at_least(x, low), high);
+  }
+};
+
+template <class Op>
+HWY_INLINE void map_some(const Op& op, const float* values, float* out, size_t count) {
+  store_some(op(FloatPack<1>{{load_some(values, count)}}).v[0], out, count);
+}
+
+// Goes through whole packs from value i on, and gives the first value behind them.
+template <class Op, class StoreVector>
+HWY_INLINE size_t map_packs(const Op& op, const float* values, float* out, size_t i, size_t count,
+                            const StoreVector& store_vector) {
+  for (; i + kPack * kLanes <= count; i += kPack * kLanes) {
+    const FloatPack<kPack> results = op(load_pack<kPack>(values + i));
+    HWY_UNROLL(4)
+    for (size_t part = 0; part < kPack; ++part) store_vector(results.v[part], out + i + part * kLanes);
+  }
+  return i;
+}
+
+// out[i] = op(values[i]).
+template <class Op>
+HWY_INLINE void map_values(const Op& op, const float* values, float* out, size_t count, Store store) {
+  size_t i = 0;
+  if (store == Store::kPastCaches) {
+    // Such stores need whole, aligned vectors.
+    const size_t misaligned = reinterpret_cast<uintptr_t>(out) % sizeof(VF) / sizeof(float);
+    i = misaligned == 0 ? 0 : std::min(count, kLanes - misaligned);
+    if (i != 0) map_some(op, values, out, i);
+    if (reinterpret_cast<uintptr_t>(out + i) % sizeof(VF) == 0) {
+      i = map_packs(op, values, out, i, count, [](VF v, float* to) HWY_ATTR { hn::Stream(v, DF(), to); });
+      hwy::FlushStream();
+    }
+  }
+  i = map_packs(op, values, out, i, count, [](VF v, float* to) HWY_ATTR { hn::StoreU(v, DF(), to); });
+  for (; i + kLanes <= count; i += kLanes) {
+    hn::StoreU(op(load_pack<1>(values + i)).v[0], DF(), out + i);
+  }
+  if (i < count) map_some(op, values + i, out + i, count - i);
+}
+
 template <UnaryOp kOp>
 void unary(const float* values, float* out, size_t count, Store store) {
-  const RunReader reader({values});
-  map_runs(Function<kOp>(), out, count, store, reader);
+  map_values(Function<kOp>(), values, out, count, store);
 }
 
 void clamp(const float* values, float low, float high, float* out, size_t count, Store store) {
-  const RunReader reader({values});
-  const auto limit = [low, high](VF x) HWY_ATTR { return at_most(at_least(x, low), high); };
-  map_runs(limit, out, count, store, reader);
+  map_values(Clamp{low, high}, values, out, count, store);
 }
 
 UnaryFn find_unary(UnaryOp op) {

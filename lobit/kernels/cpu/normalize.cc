@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "lobit/kernels/reference_elementwise.h"
 #include "lobit/kernels/simd.h"
@@ -25,9 +26,9 @@ namespace {
 // Every kernel for one target.
 struct NormalizeKernels {
   void (*exp_run)(const float*, size_t, float, float*, double*);
-  void (*exp_row)(const float*, size_t, const float*, float*, double*);
+  void (*add_exp_rows)(const float*, size_t, size_t, size_t, const float*, double*);
   void (*scale_run)(const float*, size_t, float, float*);
-  void (*scale_row)(const float*, size_t, const float*, float*);
+  void (*share_rows)(const float*, size_t, size_t, size_t, const float*, const float*, float*, Store);
   void (*subtract_run)(const float*, size_t, float, float, float*);
   void (*subtract_row)(const float*, size_t, const float*, const float*, float*);
   void (*normalize_run)(const float*, size_t, double, double, const float*, const float*, float*);
@@ -44,10 +45,12 @@ void exp_run(const float* values, size_t count, float shift, float* out, double*
   }
 }
 
-void exp_row(const float* values, size_t count, const float* shifts, float* out, double* sums) {
-  for (size_t i = 0; i < count; ++i) {
-    out[i] = reference::unary(UnaryOp::kExp, values[i] - shifts[i]);
-    sums[i] += static_cast<double>(out[i]);
+void add_exp_rows(const float* values, size_t rows, size_t stride, size_t columns, const float* shifts,
+                  double* sums) {
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < columns; ++c) {
+      sums[c] += static_cast<double>(reference::unary(UnaryOp::kExp, values[r * stride + c] - shifts[c]));
+    }
   }
 }
 
@@ -55,8 +58,14 @@ void scale_run(const float* values, size_t count, float factor, float* out) {
   for (size_t i = 0; i < count; ++i) out[i] = values[i] * factor;
 }
 
-void scale_row(const float* values, size_t count, const float* factors, float* out) {
-  for (size_t i = 0; i < count; ++i) out[i] = values[i] * factors[i];
+void share_rows(const float* values, size_t rows, size_t stride, size_t columns, const float* shifts,
+                const float* factors, float* out, Store) {
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < columns; ++c) {
+      const size_t i = r * stride + c;
+      out[i] = reference::unary(UnaryOp::kExp, values[i] - shifts[c]) * factors[c];
+    }
+  }
 }
 
 void subtract_run(const float* values, size_t count, float first, float second, float* out) {
@@ -101,8 +110,8 @@ void rotate_halves(const float* values, size_t pairs, const float* cosines, cons
   rotate_apart(values, pairs, pairs, cosines, sines, out);
 }
 
-constexpr NormalizeKernels kKernels{exp_run,       exp_row,           scale_run,
-                                    scale_row,     subtract_run,      subtract_row,
+constexpr NormalizeKernels kKernels{exp_run,       add_exp_rows,      scale_run,
+                                    share_rows,    subtract_run,      subtract_row,
                                     normalize_run, rotate_neighbours, rotate_halves};
 
 }  // namespace scalar
@@ -124,48 +133,125 @@ constexpr size_t kWidth = HWY_LANES(float) / 2;
 constexpr size_t kParts = kSumLanes / kWidth;
 static_assert(kParts * kWidth == kSumLanes);
 
-// Sixteen values from kLanes at a time, and their sums.
-HWY_INLINE void exp_sixteen(const float* values, VF shift, float* out, VD* sums) {
+// out = exp of a pack, and sums[p] += half a vector of it each.
+template <size_t kCount>
+HWY_INLINE void exp_pack(const FloatPack<kCount>& x, float* out, VD* sums) {
+  const FloatPack<kCount> e = HWY_NAMESPACE::exp(x);
   HWY_UNROLL(4)
-  for (size_t i = 0; i < kSumLanes; i += kLanes) {
-    const VF e = HWY_NAMESPACE::exp(hn::Sub(hn::LoadU(DF(), values + i), shift));
-    hn::StoreU(e, DF(), out + i);
-    VD* const parts = sums + i / kWidth;
-    parts[0] = hn::Add(parts[0], hn::PromoteTo(DD(), hn::LowerHalf(DH(), e)));
-    parts[1] = hn::Add(parts[1], hn::PromoteTo(DD(), hn::UpperHalf(DH(), e)));
+  for (size_t i = 0; i < kCount; ++i) {
+    hn::StoreU(e.v[i], DF(), out + i * kLanes);
+    VD* const parts = sums + 2 * i % kParts;
+    parts[0] = hn::Add(parts[0], hn::PromoteTo(DD(), hn::LowerHalf(DH(), e.v[i])));
+    parts[1] = hn::Add(parts[1], hn::PromoteTo(DD(), hn::UpperHalf(DH(), e.v[i])));
   }
 }
 
 void exp_run(const float* values, size_t count, float shift, float* out, double* lanes) {
-  const VF shifts = hn::Set(DF(), shift);
+  constexpr size_t kVectors = kSumLanes / kLanes;
   VD sums[kParts];
   for (size_t p = 0; p < kParts; ++p) sums[p] = hn::LoadU(DD(), lanes + p * kWidth);
-  const size_t whole = count - count % kSumLanes;
-  for (size_t i = 0; i < whole; i += kSumLanes) exp_sixteen(values + i, shifts, out + i, sums);
-  if (whole < count) {
+  size_t i = 0;
+  for (; i + kPack * kLanes <= count; i += kPack * kLanes) {
+    exp_pack(load_pack<kPack>(values + i) - shift, out + i, sums);
+  }
+  for (; i + kSumLanes <= count; i += kSumLanes) {
+    exp_pack(load_pack<kVectors>(values + i) - shift, out + i, sums);
+  }
+  if (i < count) {
     // What fills up the last sixteen becomes 0 and does not change a sum.
     std::array<float, kSumLanes> rest;
     rest.fill(-std::numeric_limits<float>::infinity());
-    std::memcpy(rest.data(), values + whole, (count - whole) * sizeof(float));
-    exp_sixteen(rest.data(), shifts, rest.data(), sums);
-    std::memcpy(out + whole, rest.data(), (count - whole) * sizeof(float));
+    std::memcpy(rest.data(), values + i, (count - i) * sizeof(float));
+    exp_pack(load_pack<kVectors>(rest.data()) - shift, rest.data(), sums);
+    std::memcpy(out + i, rest.data(), (count - i) * sizeof(float));
   }
   for (size_t p = 0; p < kParts; ++p) hn::StoreU(sums[p], DD(), lanes + p * kWidth);
 }
 
-HWY_INLINE void exp_lanes(const float* values, const float* shifts, float* out, double* sums) {
-  const VF e = HWY_NAMESPACE::exp(hn::Sub(hn::LoadU(DF(), values), hn::LoadU(DF(), shifts)));
-  hn::StoreU(e, DF(), out);
-  const VD low = hn::Add(hn::LoadU(DD(), sums), hn::PromoteTo(DD(), hn::LowerHalf(DH(), e)));
-  const VD high = hn::Add(hn::LoadU(DD(), sums + kWidth), hn::PromoteTo(DD(), hn::UpperHalf(DH(), e)));
-  hn::StoreU(low, DD(), sums);
-  hn::StoreU(high, DD(), sums + kWidth);
+template <size_t kValue>
+using Number = std::integral_constant<size_t, kValue>;
+
+// Calls use(Number<rows>, Number<vectors>, row, column) for blocks that make up the whole vectors of rows: of
+// a pack, as long as there is one.
+template <class Use>
+HWY_INLINE void for_each_block(size_t rows, size_t columns, const Use& use) {
+  size_t r = 0;
+  for (; r + kPack <= rows; r += kPack) {
+    for (size_t c = 0; c + kLanes <= columns; c += kLanes) use(Number<kPack>(), Number<1>(), r, c);
+  }
+  for (; r < rows; ++r) {
+    size_t c = 0;
+    for (; c + kPack * kLanes <= columns; c += kPack * kLanes) use(Number<1>(), Number<kPack>(), r, c);
+    for (; c + kLanes <= columns; c += kLanes) use(Number<1>(), Number<1>(), r, c);
+  }
 }
 
-void exp_row(const float* values, size_t count, const float* shifts, float* out, double* sums) {
-  const size_t whole = count - count % kLanes;
-  for (size_t i = 0; i < whole; i += kLanes) exp_lanes(values + i, shifts + i, out + i, sums + i);
-  scalar::exp_row(values + whole, count - whole, shifts + whole, out + whole, sums + whole);
+// exp(values - shifts) of kRows rows of kVectors vectors; the rows behind them are asked for.
+template <size_t kRows, size_t kVectors>
+HWY_INLINE FloatPack<kRows * kVectors> exp_block(const float* values, size_t stride, const float* shifts) {
+  FloatPack<kRows * kVectors> x;
+  HWY_UNROLL(4)
+  for (size_t i = 0; i < kRows * kVectors; ++i) {
+    const float* const vector = values + i / kVectors * stride + i % kVectors * kLanes;
+    if constexpr (kRows > 1) hwy::Prefetch(vector + kRows * stride);
+    x.v[i] = hn::Sub(hn::LoadU(DF(), vector), hn::LoadU(DF(), shifts + i % kVectors * kLanes));
+  }
+  return HWY_NAMESPACE::exp(x);
+}
+
+template <size_t kRows, size_t kVectors>
+HWY_INLINE void add_exp_block(const float* values, size_t stride, const float* shifts, double* sums) {
+  const FloatPack<kRows * kVectors> e = exp_block<kRows, kVectors>(values, stride, shifts);
+  HWY_UNROLL(4)
+  for (size_t v = 0; v < kVectors; ++v, sums += kLanes) {
+    VD low = hn::LoadU(DD(), sums);
+    VD high = hn::LoadU(DD(), sums + kWidth);
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) {
+      const VF row = e.v[r * kVectors + v];
+      low = hn::Add(low, hn::PromoteTo(DD(), hn::LowerHalf(DH(), row)));
+      high = hn::Add(high, hn::PromoteTo(DD(), hn::UpperHalf(DH(), row)));
+    }
+    hn::StoreU(low, DD(), sums);
+    hn::StoreU(high, DD(), sums + kWidth);
+  }
+}
+
+void add_exp_rows(const float* values, size_t rows, size_t stride, size_t columns, const float* shifts,
+                  double* sums) {
+  for_each_block(rows, columns, [&](auto block_rows, auto block_vectors, size_t r, size_t c) HWY_ATTR {
+    add_exp_block<block_rows, block_vectors>(values + r * stride + c, stride, shifts + c, sums + c);
+  });
+  const size_t whole = columns - columns % kLanes;
+  scalar::add_exp_rows(values + whole, rows, stride, columns - whole, shifts + whole, sums + whole);
+}
+
+template <size_t kRows, size_t kVectors>
+HWY_INLINE void share_block(const float* values, size_t stride, const float* shifts, const float* factors,
+                            bool past_caches, float* out) {
+  const FloatPack<kRows * kVectors> e = exp_block<kRows, kVectors>(values, stride, shifts);
+  HWY_UNROLL(4)
+  for (size_t i = 0; i < kRows * kVectors; ++i) {
+    const size_t column = i % kVectors * kLanes;
+    const VF share = hn::Mul(e.v[i], hn::LoadU(DF(), factors + column));
+    float* const to = out + i / kVectors * stride + column;
+    past_caches ? hn::Stream(share, DF(), to) : hn::StoreU(share, DF(), to);
+  }
+}
+
+void share_rows(const float* values, size_t rows, size_t stride, size_t columns, const float* shifts,
+                const float* factors, float* out, Store store) {
+  const bool aligned = (reinterpret_cast<uintptr_t>(out) | (stride * sizeof(float))) % sizeof(VF) == 0;
+  const bool past_caches = store == Store::kPastCaches && aligned;
+  for_each_block(rows, columns, [&](auto block_rows, auto block_vectors, size_t r, size_t c) HWY_ATTR {
+    const size_t at = r * stride + c;
+    share_block<block_rows, block_vectors>(values + at, stride, shifts + c, factors + c, past_caches,
+                                           out + at);
+  });
+  if (past_caches) hwy::FlushStream();
+  const size_t whole = columns - columns % kLanes;
+  scalar::share_rows(values + whole, rows, stride, columns - whole, shifts + whole, factors + whole,
+                     out + whole, store);
 }
 
 void scale_run(const float* values, size_t count, float factor, float* out) {
@@ -175,14 +261,6 @@ void scale_run(const float* values, size_t count, float factor, float* out) {
     hn::StoreU(hn::Mul(hn::LoadU(DF(), values + i), by), DF(), out + i);
   }
   scalar::scale_run(values + whole, count - whole, factor, out + whole);
-}
-
-void scale_row(const float* values, size_t count, const float* factors, float* out) {
-  const size_t whole = count - count % kLanes;
-  for (size_t i = 0; i < whole; i += kLanes) {
-    hn::StoreU(hn::Mul(hn::LoadU(DF(), values + i), hn::LoadU(DF(), factors + i)), DF(), out + i);
-  }
-  scalar::scale_row(values + whole, count - whole, factors + whole, out + whole);
 }
 
 void subtract_run(const float* values, size_t count, float first, float second, float* out) {
@@ -260,8 +338,8 @@ void rotate_halves(const float* values, size_t pairs, const float* cosines, cons
 }
 
 const NormalizeKernels* find_normalize() {
-  static constexpr NormalizeKernels kKernels{exp_run,       exp_row,           scale_run,
-                                             scale_row,     subtract_run,      subtract_row,
+  static constexpr NormalizeKernels kKernels{exp_run,       add_exp_rows,      scale_run,
+                                             share_rows,    subtract_run,      subtract_row,
                                              normalize_run, rotate_neighbours, rotate_halves};
   return &kKernels;
 }
@@ -292,16 +370,18 @@ void exp_run(const float* values, size_t count, float shift, float* out, SumLane
   kernels_in_use().exp_run(values, count, shift, out, lanes.data());
 }
 
-void exp_row(const float* values, size_t count, const float* shifts, float* out, double* sums) {
-  kernels_in_use().exp_row(values, count, shifts, out, sums);
+void add_exp_rows(const float* values, size_t rows, size_t stride, size_t columns, const float* shifts,
+                  double* sums) {
+  kernels_in_use().add_exp_rows(values, rows, stride, columns, shifts, sums);
 }
 
 void scale_run(const float* values, size_t count, float factor, float* out) {
   kernels_in_use().scale_run(values, count, factor, out);
 }
 
-void scale_row(const float* values, size_t count, const float* factors, float* out) {
-  kernels_in_use().scale_row(values, count, factors, out);
+void share_rows(const float* values, size_t rows, size_t stride, size_t columns, const float* shifts,
+                const float* factors, float* out, Store store) {
+  kernels_in_use().share_rows(values, rows, stride, columns, shifts, factors, out, store);
 }
 
 void subtract_run(const float* values, size_t count, float first, float second, float* out) {

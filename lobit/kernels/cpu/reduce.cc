@@ -307,6 +307,19 @@ HWY_INLINE VF better_of(VF value, VF best) {
 #endif
 }
 
+// Where a or b is NaN: one comparison on x86.
+HWY_INLINE hn::Mask<DF> either_nan(VF a, VF b) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  return hn::Mask<DF>{_mm512_cmp_ps_mask(a.raw, b.raw, _CMP_UNORD_Q)};
+#elif HWY_TARGET == HWY_AVX2
+  return hn::MaskFromVec(VF{_mm256_cmp_ps(a.raw, b.raw, _CMP_UNORD_Q)});
+#elif HWY_TARGET == HWY_SSE4
+  return hn::MaskFromVec(VF{_mm_cmpunord_ps(a.raw, b.raw)});
+#else
+  return hn::Or(hn::IsNaN(a), hn::IsNaN(b));
+#endif
+}
+
 template <Extreme kWhich>
 HWY_INLINE VF load_for(const float* values) {
   const VF v = hn::LoadU(DF(), values);
@@ -322,13 +335,14 @@ float extreme_of(const float* values, size_t count, float so_far) {
   auto nan = hn::IsNaN(best[0]);
   const size_t whole = count - count % kStep;
   for (size_t i = 0; i < whole; i += kStep) {
+    VF v[kStreams];
     HWY_UNROLL(4)
     for (size_t s = 0; s < kStreams; ++s) {
       hwy::Prefetch(values + i + s * kLanes + kAhead);
-      const VF v = load_for<kWhich>(values + i + s * kLanes);
-      nan = hn::Or(nan, hn::IsNaN(v));
-      best[s] = better_of<kWhich>(v, best[s]);
+      v[s] = load_for<kWhich>(values + i + s * kLanes);
+      best[s] = better_of<kWhich>(v[s], best[s]);
     }
+    nan = hn::Or(nan, hn::Or(either_nan(v[0], v[1]), either_nan(v[2], v[3])));
   }
   if (!hn::AllFalse(DF(), nan)) return std::numeric_limits<float>::quiet_NaN();
   const VF half = better_of<kWhich>(better_of<kWhich>(best[0], best[1]), better_of<kWhich>(best[2], best[3]));
@@ -343,6 +357,7 @@ void extremes_of_runs(const float* values, size_t runs, size_t count, float* ext
   }
 }
 
+// The rows behind these are asked for.
 template <Extreme kWhich, size_t kRows>
 HWY_INLINE void extreme_of_some_rows(const float* values, size_t stride, size_t whole, float* extremes) {
   for (size_t c = 0; c < whole; c += kLanes) {
