@@ -160,6 +160,38 @@ TEST_F(PlanarFileStreamTest, AnInfIsNamedOrMadeFinite) {
   }
 }
 
+// In groups that fit a tile and in longer ones, whose values are seen piece by piece, wherever they go.
+TEST_F(PlanarFileStreamTest, WhatIsMadeFiniteIsTheSameOnEveryWay) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  for (const ConversionQuality quality : {ConversionQuality::kFast, ConversionQuality::kBalanced}) {
+    ConversionConfig config = small_config(2);
+    config.default_quality = quality;
+    config.overflow = OverflowRule::kSaturate;
+    const auto engine = ConversionEngine::create(config, *pool_).value();
+    for (const Shape& shape : {shape_of({10, 100}), shape_of({3, 5003}), shape_of({1, 9001})}) {
+      std::vector<float> values = test_weights(shape.elements());
+      values[77] = kInf;
+      values[shape.elements() / 2] = std::numeric_limits<float>::quiet_NaN();
+      values[shape.elements() - 5] = -kInf;
+      const Tensor source = Tensor::from_values(values, shape, DType::kF32, *pool_).value();
+      for (const Encoding encoding :
+           {Encoding::kQ8_0, Encoding::kQ4_0, Encoding::kQ2_0, Encoding::kTQ2_0, Encoding::kQ1_0}) {
+        for (const ScaleGroup scales : {ScaleGroup::kTensor, ScaleGroup::kRow}) {
+          const ValueFormat to{encoding, scales};
+          SCOPED_TRACE(to_string(to) + " " + shape.to_string());
+          const auto expected = bytes_of(engine->convert(source, to).value());
+          EXPECT_EQ(bytes_of(engine->streaming_convert(source, to, 4096).value()), expected);
+          Tensor in_place = source.clone(*pool_).value();
+          ASSERT_THAT(engine->in_place_convert(in_place, to), is_ok());
+          EXPECT_EQ(bytes_of(in_place), expected);
+          if (quality == ConversionQuality::kBalanced && scales == ScaleGroup::kTensor) continue;
+          EXPECT_EQ(stream(*engine, source, to, 500), expected);
+        }
+      }
+    }
+  }
+}
+
 TEST_F(FileStreamTest, StaysWithinTheLimitWithValuesThatAreLarger) {
   ConversionConfig config = small_config(2);
   config.max_memory_usage = 100'000;  // of a tensor of 1 MiB

@@ -74,7 +74,8 @@ Result<TensorJob> TensorJob::create(const Tensor& source, const TensorJobSpec& s
       .method = spec.method, .overflow = spec.overflow, .in_place = false, .memory = spec.memory};
   TensorRecoder recoder(source, spec.to, layout, options);
   const bool gather = needs_contiguous(source);
-  const uint64_t new_bytes = layout.bytes + recoder.scratch_bytes() + (gather ? source_bytes : 0);
+  const uint64_t new_bytes =
+      layout.bytes + recoder.scratch_bytes() + recoder.stand_in_bytes() + (gather ? source_bytes : 0);
   LOBIT_TRY(MemoryAccount::Hold hold, spec.account->hold(new_bytes));
   std::unique_ptr<Tensor> gathered;
   if (gather) {
@@ -87,8 +88,13 @@ Result<TensorJob> TensorJob::create(const Tensor& source, const TensorJobSpec& s
   if (!source.name().empty()) result.set_name(source.name());
   if (!source.tags().empty()) result.set_tags({source.tags().begin(), source.tags().end()});
   LOBIT_TRY(const std::span<std::byte> bytes, result.mutable_bytes());
+  Buffer stand_ins;
+  if (recoder.stand_in_bytes() > 0) {
+    LOBIT_TRY(stand_ins, Buffer::allocate(*spec.memory, recoder.stand_in_bytes()));
+  }
   if (!bytes.empty()) {
-    recoder.set_target(bytes.data(), reinterpret_cast<float*>(bytes.data() + layout.scale_offset));
+    recoder.set_target(bytes.data(), reinterpret_cast<float*>(bytes.data() + layout.scale_offset),
+                       reinterpret_cast<float*>(stand_ins.data()));
   }
   if (spec.to.is_planar()) {
     // What lies between codes and scales is zero.
@@ -98,6 +104,7 @@ Result<TensorJob> TensorJob::create(const Tensor& source, const TensorJobSpec& s
   const uint64_t granule = recoder.granule();
   TensorJob job(recoder, std::move(result), std::move(hold));
   job.gathered_ = std::move(gathered);
+  job.stand_ins_ = std::move(stand_ins);
   job.chunk_elements_ =
       spec.chunk_bytes > 0
           ? elements_of(spec.chunk_bytes, source_bytes, source.elements(), granule)
@@ -110,6 +117,7 @@ TensorJob::TensorJob(TensorJob&& other) noexcept
     : recoder_(other.recoder_),
       gathered_(std::move(other.gathered_)),
       result_(std::move(other.result_)),
+      stand_ins_(std::move(other.stand_ins_)),
       hold_(std::move(other.hold_)),
       chunk_elements_(other.chunk_elements_),
       allocated_bytes_(other.allocated_bytes_),
@@ -167,6 +175,7 @@ Status TensorJob::run(const ChunkWorkers& workers, const RunControl& control) {
 Tensor TensorJob::take_result(MemoryAccount::Hold* hold) {
   MemoryAccount::Hold ended = std::move(hold_);
   if (hold != nullptr) *hold = std::move(ended);
+  stand_ins_ = {};
   return std::move(result_);
 }
 
