@@ -139,6 +139,46 @@ TEST_F(PlanarFileStreamTest, OneScaleForAllIsForTheDirectMethod) {
   EXPECT_THAT(engine->streaming_convert(from_, to), is_ok());
 }
 
+class CountingSource final : public ByteSource {
+ public:
+  explicit CountingSource(const ByteSource& source) : source_(source) {}
+  const std::string& name() const override { return source_.name(); }
+  uint64_t size() const override { return source_.size(); }
+  Status read_at(uint64_t offset, std::span<std::byte> out) const override {
+    ++reads;
+    return source_.read_at(offset, out);
+  }
+  mutable size_t reads = 0;
+
+ private:
+  const ByteSource& source_;
+};
+
+TEST_F(FileStreamTest, MeasuringIsWatchedAndStopped) {
+  const auto engine = ConversionEngine::create(small_config(1), *pool_).value();
+  OutputFile out = OutputFile::create(folder_.path() / "out", kElements + 4).value();
+  const FileTarget to{.file = &out, .encoding = Encoding::kQ8_0, .scales = ScaleGroup::kTensor};
+  constexpr uint64_t kBytes = kElements * 4;
+  std::vector<Progress> seen;
+  RunControl control{
+      .progress = [&](const Progress& p) { seen.push_back({p.bytes_done, p.bytes_total, {}}); }};
+  ASSERT_THAT(engine->streaming_convert(from_, to, 64 << 10, control), is_ok());
+  // The first chunk and the end of either pass at least.
+  ASSERT_GE(seen.size(), 4u);
+  EXPECT_EQ(seen.front().bytes_done, 64u << 10);
+  EXPECT_TRUE(std::ranges::is_sorted(seen, {}, &Progress::bytes_done));
+  EXPECT_GE(std::ranges::count(seen, kBytes, &Progress::bytes_done), 1);
+  for (const Progress& p : seen) EXPECT_EQ(p.bytes_total, 2 * kBytes);
+  EXPECT_EQ(seen.back().bytes_done, 2 * kBytes);
+
+  std::stop_source stop;
+  control = {.progress = [&](const Progress&) { stop.request_stop(); }, .stop = stop.get_token()};
+  const CountingSource counted(*from_.source);
+  from_.source = &counted;
+  EXPECT_THAT(engine->streaming_convert(from_, to, 64 << 10, control), fails_with(ErrorCode::kCancelled));
+  EXPECT_EQ(counted.reads, 1u);
+}
+
 TEST_F(PlanarFileStreamTest, AnInfIsNamedOrMadeFinite) {
   std::vector<float> values = test_weights(1000);
   values[777] = -std::numeric_limits<float>::infinity();
