@@ -34,7 +34,8 @@ namespace lobit {
 class LOBIT_API SharedTensor {
  public:
   // A new one of zero bytes that this process reads and writes; `others` is what the processes that open it
-  // may do. kInvalidArgument for a shape that the format cannot have, the errors of SharedMemory::create.
+  // may do. kInvalidArgument for a shape that the format cannot have; kOutOfMemory for more than the machine
+  // and the container of this process have left, and the other errors of SharedMemory::create.
   static Result<SharedTensor> create(const Shape& shape, FormatChoice format,
                                      SharedAccess others = SharedAccess::kReadWrite);
   // A new one with the values of a tensor of the CPU, of any view; not its name and tags.

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lobit/device/backend.h"
 #include "lobit/io/test_peer.h"
 #include "lobit/tensor/shared_tensor_internal.h"
 #include "lobit/tensor/tensor_test_support.h"
@@ -213,6 +214,16 @@ TEST(SharedTensor, RefusesShapesAndSizesThatCannotBe) {
   EXPECT_THAT(SharedTensor::create(shape_of({int64_t{1} << 58}), kF32), fails_with(ErrorCode::kOutOfMemory));
 }
 
+// What is left, to the container too, and not all that the machine has.
+TEST(SharedTensor, TakesNoMoreThanThisProcessMay) {
+  const uint64_t total = backend(Device{}).value()->memory()->total;
+  const auto refused = SharedTensor::create(shape_of({static_cast<int64_t>(total / sizeof(float))}), kF32);
+  ASSERT_THAT(refused, fails_with(ErrorCode::kOutOfMemory));
+  EXPECT_EQ(refused.error().detail.required,
+            total / sizeof(float) * sizeof(float) + sizeof(SharedTensorHeader));
+  EXPECT_LT(refused.error().detail.available, total);
+}
+
 // A header that another process wrote, with one thing wrong.
 TEST(SharedTensor, ChecksEveryFieldOfAHostileHeader) {
   const auto shared = SharedTensor::create(shape_of({4, 6}), ValueFormat{kQ4_0, ScaleGroup::kRow});
@@ -254,7 +265,7 @@ TEST(SharedTensor, ChecksEveryFieldOfAHostileHeader) {
 }
 
 TEST(SharedTensor, RefusesASegmentWithoutRoomForAHeader) {
-  const auto segment = SharedMemory::create(sizeof(SharedTensorHeader) - 1);
+  const auto segment = SharedMemory::create(sizeof(SharedTensorHeader) - 1, 4096);
   ASSERT_THAT(segment, is_ok());
   EXPECT_THAT(SharedTensor::open(segment->name(), SharedAccess::kRead), fails_with(ErrorCode::kCorrupt));
 }
