@@ -203,6 +203,32 @@ TEST_F(TensorFileTest, RefusesWhatAFormatCannotHold) {
   EXPECT_EQ(files_in(folder_.path()), 0u);
 }
 
+TEST_F(TensorFileTest, NotesCountAmongTheMetadataKeysOfSafetensors) {
+  constexpr size_t kMostKeys = 65536;
+  SaveTensorsOptions options;
+  options.metadata.reserve(kMostKeys);
+  for (size_t i = 3; i < kMostKeys; ++i) {
+    options.metadata.append({std::to_string(i), MetadataValue::string("")});
+  }
+  std::vector<Tensor> tensors = {any_tensor("a", shape_of({2}), {kF32}, memory_),
+                                 any_tensor("b", shape_of({5}), {kQ8_0, ScaleGroup::kRow}, memory_),
+                                 any_tensor("c", shape_of({2}), {kF32}, memory_),
+                                 any_tensor("d", shape_of({2}), {kF32}, memory_)};
+  tensors[0].set_tags({"t"});
+  tensors[2].set_tags({"t"});
+  ASSERT_THAT(save_tensors(path("a.safetensors"), tensors, options), is_ok());
+  for (const Tensor& tensor : tensors) {
+    expect_same(*load_tensor(path("a.safetensors"), tensor.name(), memory_), tensor);
+  }
+  options.checksums = TensorChecksums::kOn;
+  const auto refused = save_tensors(path("b.safetensors"), tensors, options);
+  ASSERT_THAT(refused, fails_with(ErrorCode::kLimit));
+  EXPECT_EQ(refused.error().detail.required, kMostKeys + 1);
+  EXPECT_EQ(refused.error().detail.available, kMostKeys);
+  EXPECT_NE(refused.error().message.find("with a checksum included"), std::string::npos);
+  EXPECT_EQ(files_in(folder_.path()), 1u);
+}
+
 TEST_F(TensorFileTest, TheFormatThatIsNamedCountsMoreThanTheSuffix) {
   const Tensor plain = any_tensor("f", shape_of({2}), {kF32}, memory_);
   ASSERT_THAT(save_tensor(path("a.npy"), plain, {.format = TensorFileFormat::kSafetensors}), is_ok());

@@ -13,6 +13,7 @@
 #include "lobit/format/layout.h"
 #include "lobit/format/npy.h"
 #include "lobit/format/safetensors.h"
+#include "lobit/format/safetensors_internal.h"
 #include "lobit/format/tensor_file.h"
 #include "lobit/format/tensor_file_internal.h"
 
@@ -189,6 +190,23 @@ Result<Note> note_of(const Tensor& tensor, TensorFileFormat format, TensorChecks
   return note;
 }
 
+bool has_note(const Tensor& tensor, TensorChecksums checksums) {
+  return checksums == TensorChecksums::kOn || !tensor.tags().empty() || !has_safetensors_type(tensor);
+}
+
+// Before any value is read for a checksum.
+Status check_keys(std::span<const Tensor> tensors, const SaveTensorsOptions& options) {
+  const auto notes = static_cast<size_t>(
+      std::ranges::count_if(tensors, [&](const Tensor& t) { return has_note(t, options.checksums); }));
+  const size_t keys = options.metadata.size() + notes;
+  if (keys <= safetensors::kMaxMetadataKeys) return {};
+  return fail(ErrorCode::kLimit,
+              fmt::format("safetensors: expected at most {} metadata keys, one for each tensor of a planar "
+                          "format, with tags or with a checksum included, found {}",
+                          safetensors::kMaxMetadataKeys, keys),
+              {.required = keys, .available = safetensors::kMaxMetadataKeys});
+}
+
 Result<Plan> make_plan(TensorFileFormat format, std::span<const Tensor> tensors,
                        const SaveTensorsOptions& options) {
   for (size_t i = 0; i < tensors.size(); ++i) LOBIT_RETURN_IF_ERROR(check_tensor(format, tensors[i], i));
@@ -205,6 +223,7 @@ Result<Plan> make_plan(TensorFileFormat format, std::span<const Tensor> tensors,
       return std::pair(element_alignment(tensors[b]), a) < std::pair(element_alignment(tensors[a]), b);
     });
   }
+  if (format == TensorFileFormat::kSafetensors) LOBIT_RETURN_IF_ERROR(check_keys(tensors, options));
   Metadata metadata = options.metadata;
   for (const MetadataEntry& entry : options.metadata.entries()) {
     if (!entry.key.starts_with(kNotePrefix)) continue;
