@@ -10,6 +10,7 @@
 #include "lobit/base/utf8.h"
 #include "lobit/device/device.h"
 #include "lobit/format/gguf.h"
+#include "lobit/format/gguf_internal.h"
 #include "lobit/format/layout.h"
 #include "lobit/format/npy.h"
 #include "lobit/format/safetensors.h"
@@ -207,6 +208,16 @@ Status check_keys(std::span<const Tensor> tensors, const SaveTensorsOptions& opt
               {.required = keys, .available = safetensors::kMaxMetadataKeys});
 }
 
+// What the file's metadata say, or else the default.
+Result<uint32_t> gguf_alignment(const Metadata& metadata) {
+  const MetadataValue* const value = metadata.find(gguf::kAlignmentKey);
+  if (value == nullptr) return kGgufDefaultAlignment;
+  const auto alignment = value->type == MetadataType::kU32 ? value->as_unsigned() : std::nullopt;
+  if (alignment) return static_cast<uint32_t>(*alignment);
+  return fail(ErrorCode::kInvalidArgument, fmt::format("GGUF: {}: expected u32, found {}",
+                                                       gguf::kAlignmentKey, metadata_type_name(value->type)));
+}
+
 Result<Plan> make_plan(TensorFileFormat format, std::span<const Tensor> tensors,
                        const SaveTensorsOptions& options) {
   for (size_t i = 0; i < tensors.size(); ++i) LOBIT_RETURN_IF_ERROR(check_tensor(format, tensors[i], i));
@@ -242,7 +253,8 @@ Result<Plan> make_plan(TensorFileFormat format, std::span<const Tensor> tensors,
     metadata.append({std::string(kNotePrefix) + tensor.name(), MetadataValue::string(note_text(note))});
   }
   if (format == TensorFileFormat::kGguf) {
-    LOBIT_TRY(plan.layout, layout_gguf(metadata, plan.specs));
+    LOBIT_TRY(const uint32_t alignment, gguf_alignment(options.metadata));
+    LOBIT_TRY(plan.layout, layout_gguf(metadata, plan.specs, alignment));
   } else {
     LOBIT_TRY(plan.layout, layout_safetensors(metadata, plan.specs));
   }
