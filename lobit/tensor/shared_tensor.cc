@@ -167,12 +167,28 @@ Result<SharedTensor> SharedTensor::adopt(int descriptor, SharedAccess access) {
   return over(std::move(segment));
 }
 
+void SharedTensor::swap(SharedTensor& other) noexcept {
+  std::swap(segment_, other.segment_);
+  std::swap(shape_, other.shape_);
+  std::swap(format_, other.format_);
+  std::swap(offset_, other.offset_);
+  std::swap(bytes_, other.bytes_);
+}
+
+Status SharedTensor::check_segment() const {
+  if (segment_ != nullptr) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              "shared tensor: expected one with a segment, found one that was moved from");
+}
+
 Result<std::span<std::byte>> SharedTensor::writable_bytes() const {
+  LOBIT_RETURN_IF_ERROR(check_segment());
   LOBIT_TRY(const std::span<std::byte> all, segment_->writable_bytes());
   return all.subspan(offset_, bytes_);
 }
 
 Result<Tensor> SharedTensor::tensor(MemoryResource& resource) const {
+  LOBIT_RETURN_IF_ERROR(check_segment());
   return Tensor::borrow(bytes(), shape_, format_, resource, segment_);
 }
 

@@ -224,6 +224,25 @@ TEST(SharedTensor, TakesNoMoreThanThisProcessMay) {
   EXPECT_LT(refused.error().detail.available, total);
 }
 
+TEST(SharedTensor, IsEmptyOnceItWasMovedFrom) {
+  auto first = SharedTensor::create(shape_of({8}), kF32);
+  ASSERT_THAT(first, is_ok());
+  const std::string name = first->name();
+  SharedTensor second = std::move(*first);
+  EXPECT_EQ(second.name(), name);
+  EXPECT_EQ(second.bytes().size(), 32u);
+  EXPECT_EQ(first->name(), "");
+  EXPECT_EQ(first->descriptor(), -1);
+  EXPECT_EQ(first->access(), SharedAccess::kRead);
+  EXPECT_EQ(first->shape(), shape_of({0}));
+  EXPECT_TRUE(first->bytes().empty());
+  SystemResource memory;
+  EXPECT_THAT(first->writable_bytes(), fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(first->tensor(memory), fails_with(ErrorCode::kInvalidArgument));
+  *first = std::move(second);
+  EXPECT_EQ(first->name(), name);
+}
+
 // A header that another process wrote, with one thing wrong.
 TEST(SharedTensor, ChecksEveryFieldOfAHostileHeader) {
   const auto shared = SharedTensor::create(shape_of({4, 6}), ValueFormat{kQ4_0, ScaleGroup::kRow});
