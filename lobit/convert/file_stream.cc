@@ -117,6 +117,14 @@ Result<std::vector<Buffer>> make_buffers(const StreamSizes& sizes, MemoryResourc
   return buffers;
 }
 
+// The control of one of several passes over the same bytes: progress counts them all.
+RunControl pass_control(const RunControl& control, uint64_t bytes, size_t pass, size_t passes) {
+  if (!control.progress || passes == 1) return control;
+  return {.progress = [progress = control.progress, before = bytes * pass, total = bytes * passes](
+                          const Progress& p) { progress({before + p.bytes_done, total, p.item}); },
+          .stop = control.stop};
+}
+
 }  // namespace
 
 Result<FileStreamFacts> stream_file(const FileValues& from, const FileTarget& to,
@@ -139,7 +147,9 @@ Result<FileStreamFacts> stream_file(const FileValues& from, const FileTarget& to
                           .remedy = "OverflowRule::kSaturate stores the nearest value"};
   const ChunkedItem item{from.name, from.elements, sizes.chunk_elements, rows.from.layout.bytes};
   RecodeCounts measured;
-  LOBIT_RETURN_IF_ERROR(planar.measure(buffers[0].bytes(), sizes.chunk_elements, measured));
+  const size_t passes = planar.most_measures() + 1;
+  const auto pass = [&](size_t which) { return pass_control(spec.control, item.bytes, which, passes); };
+  LOBIT_RETURN_IF_ERROR(planar.measure(item, buffers[0].bytes(), {pass(0), pass(1)}, measured));
   std::atomic<uint64_t> flushed = measured.encode.flushed;
   std::atomic<uint64_t> saturated = measured.saturated;
   const auto convert = [&](size_t worker, const Chunk& chunk) -> Status {
@@ -152,7 +162,7 @@ Result<FileStreamFacts> stream_file(const FileValues& from, const FileTarget& to
     return {};
   };
   LOBIT_RETURN_IF_ERROR(
-      for_each_chunk({spec.workers.pool, sizes.workers}, {&item, 1}, spec.control, convert));
+      for_each_chunk({spec.workers.pool, sizes.workers}, {&item, 1}, pass(passes - 1), convert));
   return FileStreamFacts{.target_bytes = rows.to.layout.bytes,
                          .chunks = (from.elements + sizes.chunk_elements - 1) / sizes.chunk_elements,
                          .chunk_elements = sizes.chunk_elements,

@@ -4,7 +4,8 @@
 //
 // Planar formats lie in a file as in a tensor's memory: the codes of all rows and, behind them at
 // FormatLayout::scale_offset, the F32 scales. Where a row has one scale, a chunk is a row at least; one scale
-// for all values takes a pass of its own, and only the direct method can find it.
+// for all values takes a pass of its own (two where values may be saturated), and only the direct method can
+// find it. Progress counts the bytes of every pass; one that turns out not to be needed is jumped over.
 #pragma once
 
 #include <cstdint>

@@ -139,6 +139,46 @@ TEST_F(PlanarFileStreamTest, OneScaleForAllIsForTheDirectMethod) {
   EXPECT_THAT(engine->streaming_convert(from_, to), is_ok());
 }
 
+class CountingSource final : public ByteSource {
+ public:
+  explicit CountingSource(const ByteSource& source) : source_(source) {}
+  const std::string& name() const override { return source_.name(); }
+  uint64_t size() const override { return source_.size(); }
+  Status read_at(uint64_t offset, std::span<std::byte> out) const override {
+    ++reads;
+    return source_.read_at(offset, out);
+  }
+  mutable size_t reads = 0;
+
+ private:
+  const ByteSource& source_;
+};
+
+TEST_F(FileStreamTest, MeasuringIsWatchedAndStopped) {
+  const auto engine = ConversionEngine::create(small_config(1), *pool_).value();
+  OutputFile out = OutputFile::create(folder_.path() / "out", kElements + 4).value();
+  const FileTarget to{.file = &out, .encoding = Encoding::kQ8_0, .scales = ScaleGroup::kTensor};
+  constexpr uint64_t kBytes = kElements * 4;
+  std::vector<Progress> seen;
+  RunControl control{
+      .progress = [&](const Progress& p) { seen.push_back({p.bytes_done, p.bytes_total, {}}); }};
+  ASSERT_THAT(engine->streaming_convert(from_, to, 64 << 10, control), is_ok());
+  // The first chunk and the end of either pass at least.
+  ASSERT_GE(seen.size(), 4u);
+  EXPECT_EQ(seen.front().bytes_done, 64u << 10);
+  EXPECT_TRUE(std::ranges::is_sorted(seen, {}, &Progress::bytes_done));
+  EXPECT_GE(std::ranges::count(seen, kBytes, &Progress::bytes_done), 1);
+  for (const Progress& p : seen) EXPECT_EQ(p.bytes_total, 2 * kBytes);
+  EXPECT_EQ(seen.back().bytes_done, 2 * kBytes);
+
+  std::stop_source stop;
+  control = {.progress = [&](const Progress&) { stop.request_stop(); }, .stop = stop.get_token()};
+  const CountingSource counted(*from_.source);
+  from_.source = &counted;
+  EXPECT_THAT(engine->streaming_convert(from_, to, 64 << 10, control), fails_with(ErrorCode::kCancelled));
+  EXPECT_EQ(counted.reads, 1u);
+}
+
 TEST_F(PlanarFileStreamTest, AnInfIsNamedOrMadeFinite) {
   std::vector<float> values = test_weights(1000);
   values[777] = -std::numeric_limits<float>::infinity();
@@ -157,6 +197,38 @@ TEST_F(PlanarFileStreamTest, AnInfIsNamedOrMadeFinite) {
         strict->streaming_convert(from, {.file = &out, .encoding = to.encoding, .scales = scales});
     ASSERT_THAT(refused, fails_with(ErrorCode::kDataLoss));
     EXPECT_EQ(refused.error().detail.index, 777u);
+  }
+}
+
+// In groups that fit a tile and in longer ones, whose values are seen piece by piece, wherever they go.
+TEST_F(PlanarFileStreamTest, WhatIsMadeFiniteIsTheSameOnEveryWay) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  for (const ConversionQuality quality : {ConversionQuality::kFast, ConversionQuality::kBalanced}) {
+    ConversionConfig config = small_config(2);
+    config.default_quality = quality;
+    config.overflow = OverflowRule::kSaturate;
+    const auto engine = ConversionEngine::create(config, *pool_).value();
+    for (const Shape& shape : {shape_of({10, 100}), shape_of({3, 5003}), shape_of({1, 9001})}) {
+      std::vector<float> values = test_weights(shape.elements());
+      values[77] = kInf;
+      values[shape.elements() / 2] = std::numeric_limits<float>::quiet_NaN();
+      values[shape.elements() - 5] = -kInf;
+      const Tensor source = Tensor::from_values(values, shape, DType::kF32, *pool_).value();
+      for (const Encoding encoding :
+           {Encoding::kQ8_0, Encoding::kQ4_0, Encoding::kQ2_0, Encoding::kTQ2_0, Encoding::kQ1_0}) {
+        for (const ScaleGroup scales : {ScaleGroup::kTensor, ScaleGroup::kRow}) {
+          const ValueFormat to{encoding, scales};
+          SCOPED_TRACE(to_string(to) + " " + shape.to_string());
+          const auto expected = bytes_of(engine->convert(source, to).value());
+          EXPECT_EQ(bytes_of(engine->streaming_convert(source, to, 4096).value()), expected);
+          Tensor in_place = source.clone(*pool_).value();
+          ASSERT_THAT(engine->in_place_convert(in_place, to), is_ok());
+          EXPECT_EQ(bytes_of(in_place), expected);
+          if (quality == ConversionQuality::kBalanced && scales == ScaleGroup::kTensor) continue;
+          EXPECT_EQ(stream(*engine, source, to, 500), expected);
+        }
+      }
+    }
   }
 }
 

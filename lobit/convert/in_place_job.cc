@@ -36,14 +36,22 @@ class InPlaceJob {
 
   // Planar scales lie behind the codes, where the source's values still are: they wait beside them.
   uint64_t buffer_bytes() const { return to_layout_.scale_count * sizeof(float); }
-  uint64_t new_bytes() const { return buffer_bytes() + recoder(nullptr).scratch_bytes(); }
+  uint64_t new_bytes() const {
+    const TensorRecoder recode = recoder(nullptr, nullptr);
+    return buffer_bytes() + recode.scratch_bytes() + recode.stand_in_bytes();
+  }
 
   Status run(InPlaceChecks checks, const ChunkWorkers& workers, const RunControl& control) {
     Buffer scales;
     if (buffer_bytes() > 0) {
       LOBIT_TRY(scales, Buffer::allocate(*spec_.memory, buffer_bytes()));
     }
-    const TensorRecoder recode = recoder(reinterpret_cast<float*>(scales.data()));
+    Buffer stand_ins;
+    if (const uint64_t bytes = recoder(nullptr, nullptr).stand_in_bytes(); bytes > 0) {
+      LOBIT_TRY(stand_ins, Buffer::allocate(*spec_.memory, bytes));
+    }
+    const TensorRecoder recode =
+        recoder(reinterpret_cast<float*>(scales.data()), reinterpret_cast<float*>(stand_ins.data()));
     if (checks != InPlaceChecks::kNone) {
       LOBIT_RETURN_IF_ERROR(check(recode, &TensorRecoder::check, workers, control));
     }
@@ -60,11 +68,11 @@ class InPlaceJob {
   uint64_t chunks() const { return chunks_; }
 
  private:
-  TensorRecoder recoder(float* scales) const {
+  TensorRecoder recoder(float* scales, float* stand_ins) const {
     TensorRecoder recoder(
         tensor_, to_, to_layout_,
         {.method = spec_.method, .overflow = spec_.overflow, .in_place = true, .memory = spec_.memory});
-    recoder.set_target(storage_, scales);
+    recoder.set_target(storage_, scales, stand_ins);
     return recoder;
   }
 

@@ -126,34 +126,37 @@ Status PlanarStream::check_method() const {
               {.from = to_string(from_rows_.format), .to = to_string(to_rows_.format)});
 }
 
-Status PlanarStream::measure(std::span<std::byte> buffer, uint64_t chunk_elements, RecodeCounts& counts) {
-  if (is_copy() || to_rows_.format.scales != ScaleGroup::kTensor) return {};
+size_t PlanarStream::most_measures() const {
+  if (is_copy() || to_rows_.format.scales != ScaleGroup::kTensor) return 0;
+  return scales_.overflow == OverflowRule::kSaturate ? 2 : 1;
+}
+
+Status PlanarStream::measure(const ChunkedItem& values, std::span<std::byte> buffer,
+                             const std::array<RunControl, kMostMeasures>& controls, RecodeCounts& counts) {
+  if (most_measures() == 0) return {};
   PlanarExtent extent;
-  const auto each_chunk = [&](auto use) -> Status {
-    for (uint64_t at = 0, n = 0; at < from_.elements; at += n) {
-      n = std::min(chunk_elements, from_.elements - at);
-      const Chunk chunk{.first = at, .count = n};
+  const auto each_chunk = [&](const RunControl& control, auto use) {
+    return for_each_chunk(ChunkWorkers{}, {&values, 1}, control, [&](size_t, const Chunk& chunk) -> Status {
       const Parts parts(from_rows_, to_rows_, chunk, buffer);
       LOBIT_RETURN_IF_ERROR(read(chunk, parts));
       decode(chunk, parts);
-      LOBIT_RETURN_IF_ERROR(use(at, parts.values, n));
-    }
-    return {};
+      return use(chunk, parts.values);
+    });
   };
   const bool refuses = scales_.overflow == OverflowRule::kRefuse;
-  LOBIT_RETURN_IF_ERROR(each_chunk([&](uint64_t first, const float* values, uint64_t n) -> Status {
-    kernels::measure_planar(to_.encoding, values, n, extent);
-    if (refuses && !is_finite(to_.encoding, extent)) return refuse(first, values, n);
-    largest_ = refuses ? 0 : largest_finite(values, n, largest_);
+  LOBIT_RETURN_IF_ERROR(each_chunk(controls[0], [&](const Chunk& chunk, const float* all) -> Status {
+    kernels::measure_planar(to_.encoding, all, chunk.count, extent);
+    if (refuses && !is_finite(to_.encoding, extent)) return refuse(chunk.first, all, chunk.count);
+    largest_ = refuses ? 0 : largest_finite(all, chunk.count, largest_);
     return {};
   }));
   largest_ = or_default(largest_);
   if (!is_finite(to_.encoding, extent)) {
     ++counts.saturated;
     extent = {};
-    LOBIT_RETURN_IF_ERROR(each_chunk([&](uint64_t, float* values, uint64_t n) -> Status {
-      make_finite(values, n, largest_);
-      kernels::measure_planar(to_.encoding, values, n, extent);
+    LOBIT_RETURN_IF_ERROR(each_chunk(controls[1], [&](const Chunk& chunk, float* all) -> Status {
+      make_finite(all, chunk.count, largest_);
+      kernels::measure_planar(to_.encoding, all, chunk.count, extent);
       return {};
     }));
   }

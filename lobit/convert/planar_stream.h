@@ -3,6 +3,7 @@
 // the files; after measure() any number of threads may convert different chunks. Not installed.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -26,9 +27,14 @@ class PlanarStream {
 
   // kUnsupported when the target's scale needs more of the values at once than a chunk.
   Status check_method() const;
-  // Finds the scale of all values, where the target has one, in reads of `chunk_elements`. Once, before
-  // convert().
-  Status measure(std::span<std::byte> buffer, uint64_t chunk_elements, RecodeCounts& counts);
+  // How often measure() reads all values: not at all unless the target has one scale for them; then once, and
+  // once more when some are not finite and may saturate.
+  static constexpr size_t kMostMeasures = 2;
+  size_t most_measures() const;
+  // Finds the scale of all values, where the target has one: chunk by chunk of the whole tensor, in this
+  // thread. The controls are for the one and the other read. Once, before convert().
+  Status measure(const ChunkedItem& values, std::span<std::byte> buffer,
+                 const std::array<RunControl, kMostMeasures>& controls, RecodeCounts& counts);
   // Reads, decodes, encodes and writes. Adds to `counts`.
   Status convert(const Chunk& chunk, std::span<std::byte> buffer, RecodeCounts& counts) const;
 

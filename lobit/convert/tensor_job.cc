@@ -73,7 +73,8 @@ TensorRecoderOptions TensorJob::recoder_options() const {
 Status TensorJob::take_memory() {
   const uint64_t source_bytes = source_.size_bytes();
   const bool gather = needs_contiguous(source_);
-  allocated_bytes_ = layout_.bytes + recoder_.scratch_bytes() + (gather ? source_bytes : 0);
+  allocated_bytes_ =
+      layout_.bytes + recoder_.scratch_bytes() + recoder_.stand_in_bytes() + (gather ? source_bytes : 0);
   LOBIT_TRY(hold_, spec_.account->hold(allocated_bytes_));
   if (gather) {
     LOBIT_TRY(gathered_, source_.contiguous(*spec_.memory));
@@ -84,8 +85,12 @@ Status TensorJob::take_memory() {
   if (!source_.name().empty()) result_.set_name(source_.name());
   if (!source_.tags().empty()) result_.set_tags({source_.tags().begin(), source_.tags().end()});
   LOBIT_TRY(const std::span<std::byte> bytes, result_.mutable_bytes());
+  if (recoder_.stand_in_bytes() > 0) {
+    LOBIT_TRY(stand_ins_, Buffer::allocate(*spec_.memory, recoder_.stand_in_bytes()));
+  }
   if (!bytes.empty()) {
-    recoder_.set_target(bytes.data(), reinterpret_cast<float*>(bytes.data() + layout_.scale_offset));
+    recoder_.set_target(bytes.data(), reinterpret_cast<float*>(bytes.data() + layout_.scale_offset),
+                        reinterpret_cast<float*>(stand_ins_.data()));
   }
   if (spec_.to.is_planar()) {
     // What lies between codes and scales is zero.
@@ -151,6 +156,7 @@ Status TensorJob::run(const ChunkWorkers& workers, const RunControl& control) {
 Tensor TensorJob::take_result(MemoryAccount::Hold* hold) {
   MemoryAccount::Hold ended = std::move(hold_);
   if (hold != nullptr) *hold = std::move(ended);
+  stand_ins_ = {};
   return std::move(result_);
 }
 

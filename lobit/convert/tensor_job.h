@@ -78,6 +78,7 @@ class TensorJob {
   TensorRecoder recoder_;
   std::optional<Tensor> gathered_;  // the source in one piece, when it has to be
   Tensor result_;
+  Buffer stand_ins_;  // see TensorRecoder
   MemoryAccount::Hold hold_;
   uint64_t chunk_elements_ = 1;
   uint64_t allocated_bytes_ = 0;

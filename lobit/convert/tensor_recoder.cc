@@ -5,7 +5,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include <fmt/format.h>
 
@@ -74,6 +73,10 @@ std::string_view TensorRecoder::name() const {
 uint64_t TensorRecoder::scratch_bytes() const {
   if (measured_groups_ == 0 || options_.method == QuantizeMethod::kDirect) return 0;
   return group_ * sizeof(float);
+}
+
+uint64_t TensorRecoder::stand_in_bytes() const {
+  return options_.overflow == OverflowRule::kSaturate ? measured_groups_ * sizeof(float) : 0;
 }
 
 Status TensorRecoder::run(uint64_t first, uint64_t count, RecodeCounts& counts) const {
@@ -161,12 +164,9 @@ Status TensorRecoder::encode_row(uint64_t row, uint64_t column, float* values, u
   const uint32_t bits = planar_bits(to_.encoding);
   float* const scales = scales_at(row, column);
   if (has_one_scale()) {
-    const float scale = *scales;
-    if (measured_groups_ > 0 && options_.overflow == OverflowRule::kSaturate) {
-      // Beyond every code; measure() has seen to the scale.
-      make_finite(values, count, std::min(std::fabs(scale) * 256, std::numeric_limits<float>::max()));
-    }
-    kernels::encode_planar(to_.encoding, values, codes, count, scale);
+    const float stand_in = stand_in_bytes() > 0 ? stand_ins_[scales - scales_] : 0;
+    if (stand_in > 0) make_finite(values, count, stand_in);
+    kernels::encode_planar(to_.encoding, values, codes, count, *scales);
     return {};
   }
   if (options_.method == QuantizeMethod::kDirect) {
@@ -198,18 +198,17 @@ Status TensorRecoder::find_scale(uint64_t first, float* values, uint64_t count, 
 }
 
 Status TensorRecoder::measure(uint64_t group, RecodeCounts& counts) const {
-  const uint64_t first = group * group_;
-  return options_.method == QuantizeMethod::kDirect ? measure_directly(first, group_, scales_[group], counts)
-                                                    : measure_whole(first, group_, scales_[group], counts);
+  return options_.method == QuantizeMethod::kDirect ? measure_directly(group, counts)
+                                                    : measure_whole(group, counts);
 }
 
-// Tile after tile; `count` values from `first` on are one group.
-Status TensorRecoder::measure_directly(uint64_t first, uint64_t count, float& scale,
-                                       RecodeCounts& counts) const {
+// Tile after tile.
+Status TensorRecoder::measure_directly(uint64_t group, RecodeCounts& counts) const {
   Tile tile;
+  const uint64_t first = group * group_;
   const auto each_tile = [&](auto use) {
-    for (uint64_t at = first, n = 0; at < first + count; at += n) {
-      n = tile_elements(at, first + count);
+    for (uint64_t at = first, n = 0; at < first + group_; at += n) {
+      n = tile_elements(at, first + group_);
       decode(at, n, tile.values);
       use(at, n);
     }
@@ -223,29 +222,32 @@ Status TensorRecoder::measure_directly(uint64_t first, uint64_t count, float& sc
     }
   });
   if (!status) return status;
+  if (stand_in_bytes() > 0) stand_ins_[group] = 0;
   if (!is_finite(to_.encoding, extent)) {
     float largest = 0;
     each_tile([&](uint64_t, uint64_t n) { largest = largest_finite(tile.values, n, largest); });
+    stand_ins_[group] = or_default(largest);
     extent = {};
     each_tile([&](uint64_t, uint64_t n) {
-      make_finite(tile.values, n, or_default(largest));
+      make_finite(tile.values, n, stand_ins_[group]);
       kernels::measure_planar(to_.encoding, tile.values, n, extent);
     });
     ++counts.saturated;
   }
-  scale = direct_planar_scale(to_.encoding, extent);
+  const float scale = direct_planar_scale(to_.encoding, extent);
+  scales_[group] = scale;
   counts.encode.flushed += is_flushed(to_.encoding, extent, scale) ? 1 : 0;
   return {};
 }
 
 // For methods that try several scales: the group is decoded whole, into scratch.
-Status TensorRecoder::measure_whole(uint64_t first, uint64_t count, float& scale,
-                                    RecodeCounts& counts) const {
+Status TensorRecoder::measure_whole(uint64_t group, RecodeCounts& counts) const {
   LOBIT_CHECK(options_.memory != nullptr);
-  LOBIT_TRY(const Buffer scratch, Buffer::allocate(*options_.memory, count * sizeof(float)));
+  LOBIT_TRY(const Buffer scratch, Buffer::allocate(*options_.memory, group_ * sizeof(float)));
   float* const values = reinterpret_cast<float*>(scratch.data());
-  decode(first, count, values);
-  return find_scale(first, values, count, scale, counts);
+  decode(group * group_, group_, values);
+  if (stand_in_bytes() > 0) stand_ins_[group] = or_default(largest_finite(values, group_));
+  return find_scale(group * group_, values, group_, scales_[group], counts);
 }
 
 Status TensorRecoder::check(uint64_t first, uint64_t count) const {

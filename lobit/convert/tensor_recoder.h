@@ -36,10 +36,12 @@ class TensorRecoder {
   TensorRecoder(const Tensor& source, ValueFormat to, const FormatLayout& layout,
                 const TensorRecoderOptions& options);
 
-  // Before measure() and run(): `codes` has room for everything but the planar scales, `scales` for those.
-  void set_target(std::byte* codes, float* scales) {
+  // Before measure() and run(): `codes` has room for everything but the planar scales, `scales` for those,
+  // `stand_ins` is of stand_in_bytes().
+  void set_target(std::byte* codes, float* scales, float* stand_ins) {
     codes_ = codes;
     scales_ = scales;
+    stand_ins_ = stand_ins;
   }
 
   const Tensor& source() const { return *source_; }
@@ -65,6 +67,9 @@ class TensorRecoder {
 
   // The most scratch that one measure() asks of the memory resource.
   uint64_t scratch_bytes() const;
+  // What measure() writes for run() beside the scales: of groups whose values may be saturated, the magnitude
+  // that an Inf becomes, or 0 when there is none. A scale that was searched for does not tell it.
+  uint64_t stand_in_bytes() const;
 
  private:
   Status run_direct(uint64_t first, uint64_t count, RecodeCounts& counts) const;
@@ -76,8 +81,8 @@ class TensorRecoder {
   Status check_exact_blocks(uint64_t first, uint64_t count) const;
   Status lost(uint64_t index, float value) const;
   Status find_scale(uint64_t first, float* values, uint64_t count, float& scale, RecodeCounts& counts) const;
-  Status measure_directly(uint64_t first, uint64_t count, float& scale, RecodeCounts& counts) const;
-  Status measure_whole(uint64_t first, uint64_t count, float& scale, RecodeCounts& counts) const;
+  Status measure_directly(uint64_t group, RecodeCounts& counts) const;
+  Status measure_whole(uint64_t group, RecodeCounts& counts) const;
   // Where a piece of a row has its planar scales: one for all of it, or one for each group.
   float* scales_at(uint64_t row, uint64_t column) const;
   bool has_one_scale() const { return to_.scales == ScaleGroup::kTensor || measured_groups_ > 0; }
@@ -97,6 +102,7 @@ class TensorRecoder {
   FormatLayout layout_;
   std::byte* codes_ = nullptr;
   float* scales_ = nullptr;
+  float* stand_ins_ = nullptr;  // one for each measured group
   TensorRecoderOptions options_;
   uint64_t columns_;
   uint64_t elements_;

@@ -32,11 +32,12 @@ struct GgufHeader {
 // of arrays, alignments over 1 MiB and tensor types that lobit does not know.
 LOBIT_API Result<GgufHeader> read_gguf(const ByteSource& source);
 
-// Lays out a version 3 file. `metadata` is written as it is, with general.alignment set where `alignment` is
-// not the default. kInvalidArgument for what the format cannot hold: empty names, names over 63 bytes and
-// keys over 65535, duplicates of either, more than 4 dimensions, extents of 0, rows that do not fill whole
-// blocks, encodings without a GGUF type, values whose bytes do not fit their type, alignments that are no
-// power of two from 8 to 1 MiB, headers over kGgufMaxHeader. Its detail.index is the tensor's or key's.
+// Lays out a version 3 file. `metadata` is written as it is, but that general.alignment is `alignment` where
+// the key is there, or that is not the default. kInvalidArgument for what the format cannot hold: empty
+// names, names over 63 bytes and keys over 65535, duplicates of either, more than 4 dimensions, extents of 0,
+// rows that do not fill whole blocks, encodings without a GGUF type, values whose bytes do not fit their
+// type, alignments that are no power of two from 8 to 1 MiB, headers over kGgufMaxHeader. Its detail.index is
+// the tensor's or key's.
 LOBIT_API Result<FileLayout> layout_gguf(const Metadata& metadata, std::span<const TensorSpec> tensors,
                                          uint32_t alignment = kGgufDefaultAlignment);
 

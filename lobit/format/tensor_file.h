@@ -7,8 +7,11 @@
 //                                NumPy
 //   blocks of GGUF               -              all                   all
 //   planar formats               -              all                   -
-//   dimensions                   0 to 8         0 to 8                1 to 4, none of 0
+//   dimensions                   0 to 8         0 to 8                0 to 4, each from 1
 //   tags, checksums, metadata    -              yes (strings)         yes
+//
+// In .safetensors every tensor of a planar format, with tags or with a checksum takes a metadata key, and a
+// file has 65,536 keys at most.
 //
 // Every tensor that is saved comes back bit for bit: values, shape and format, and what the table says.
 // Views are put in one piece on the way, through a buffer of 1 MiB (or of a row, when that is longer), so
@@ -55,14 +58,15 @@ struct SaveTensorsOptions {
   TensorFileFormat format = TensorFileFormat::kBySuffix;
   Durability durability = Durability::kNone;
   TensorChecksums checksums = TensorChecksums::kOff;
-  // Of the file. Keys that start with "lobit.tensor." are taken.
+  // Of the file. Keys that start with "lobit.tensor." are taken. In .gguf general.alignment is obeyed.
   Metadata metadata = {};
 };
 
 // Writes a file whole; `target` is the old file or absent until it is complete. kUnsupported for what the
 // format has no form for: a planar tensor, tags, checksums or metadata where the table has "-", values that
 // do not lie on the CPU. kInvalidArgument for another number of tensors than one in .npy, for an unknown
-// suffix, and for what layout_npy, layout_safetensors and layout_gguf refuse; the errors of OutputFile.
+// suffix, a general.alignment that is no u32, and for what layout_npy, layout_safetensors and layout_gguf
+// refuse; kLimit for more keys in .safetensors than the table allows; the errors of OutputFile.
 LOBIT_API Status save_tensors(const std::filesystem::path& target, std::span<const Tensor> tensors,
                               const SaveTensorsOptions& options = {});
 // The same for one.

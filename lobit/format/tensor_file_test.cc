@@ -203,6 +203,58 @@ TEST_F(TensorFileTest, RefusesWhatAFormatCannotHold) {
   EXPECT_EQ(files_in(folder_.path()), 0u);
 }
 
+TEST_F(TensorFileTest, NotesCountAmongTheMetadataKeysOfSafetensors) {
+  constexpr size_t kMostKeys = 65536;
+  SaveTensorsOptions options;
+  options.metadata.reserve(kMostKeys);
+  for (size_t i = 3; i < kMostKeys; ++i) {
+    options.metadata.append({std::to_string(i), MetadataValue::string("")});
+  }
+  std::vector<Tensor> tensors = {any_tensor("a", shape_of({2}), {kF32}, memory_),
+                                 any_tensor("b", shape_of({5}), {kQ8_0, ScaleGroup::kRow}, memory_),
+                                 any_tensor("c", shape_of({2}), {kF32}, memory_),
+                                 any_tensor("d", shape_of({2}), {kF32}, memory_)};
+  tensors[0].set_tags({"t"});
+  tensors[2].set_tags({"t"});
+  ASSERT_THAT(save_tensors(path("a.safetensors"), tensors, options), is_ok());
+  for (const Tensor& tensor : tensors) {
+    expect_same(*load_tensor(path("a.safetensors"), tensor.name(), memory_), tensor);
+  }
+  options.checksums = TensorChecksums::kOn;
+  const auto refused = save_tensors(path("b.safetensors"), tensors, options);
+  ASSERT_THAT(refused, fails_with(ErrorCode::kLimit));
+  EXPECT_EQ(refused.error().detail.required, kMostKeys + 1);
+  EXPECT_EQ(refused.error().detail.available, kMostKeys);
+  EXPECT_NE(refused.error().message.find("with a checksum included"), std::string::npos);
+  EXPECT_EQ(files_in(folder_.path()), 1u);
+}
+
+TEST_F(TensorFileTest, GgufObeysTheAlignmentOfItsMetadata) {
+  const std::vector<Tensor> tensors = {any_tensor("a", shape_of({}), {kF32}, memory_),
+                                       any_tensor("b", shape_of({3}), {kF16}, memory_)};
+  SaveTensorsOptions options;
+  options.metadata.set("general.alignment", MetadataValue::u32(128));
+  ASSERT_THAT(save_tensors(path("a.gguf"), tensors, options), is_ok());
+  const auto source = File::open(path("a.gguf"));
+  const auto directory = read_tensor_directory(*source);
+  ASSERT_THAT(directory, is_ok());
+  EXPECT_EQ(directory->metadata, options.metadata);
+  EXPECT_EQ(directory->tensors[0].offset % 128, 0u);
+  EXPECT_EQ(directory->tensors[1].offset, directory->tensors[0].offset + 128);
+  // The first is a scalar.
+  for (const Tensor& tensor : tensors) {
+    expect_same(*load_tensor(path("a.gguf"), tensor.name(), memory_), tensor);
+  }
+  for (const MetadataValue& wrong :
+       {MetadataValue::u32(48), MetadataValue::u32(4), MetadataValue::u32(1u << 21), MetadataValue::u16(64),
+        MetadataValue::string("64")}) {
+    options.metadata.set("general.alignment", wrong);
+    EXPECT_THAT(save_tensors(path("b.gguf"), tensors, options), fails_with(ErrorCode::kInvalidArgument))
+        << wrong.to_string();
+  }
+  EXPECT_EQ(files_in(folder_.path()), 1u);
+}
+
 TEST_F(TensorFileTest, TheFormatThatIsNamedCountsMoreThanTheSuffix) {
   const Tensor plain = any_tensor("f", shape_of({2}), {kF32}, memory_);
   ASSERT_THAT(save_tensor(path("a.npy"), plain, {.format = TensorFileFormat::kSafetensors}), is_ok());

@@ -10,9 +10,11 @@
 #include "lobit/base/utf8.h"
 #include "lobit/device/device.h"
 #include "lobit/format/gguf.h"
+#include "lobit/format/gguf_internal.h"
 #include "lobit/format/layout.h"
 #include "lobit/format/npy.h"
 #include "lobit/format/safetensors.h"
+#include "lobit/format/safetensors_internal.h"
 #include "lobit/format/tensor_file.h"
 #include "lobit/format/tensor_file_internal.h"
 
@@ -189,6 +191,33 @@ Result<Note> note_of(const Tensor& tensor, TensorFileFormat format, TensorChecks
   return note;
 }
 
+bool has_note(const Tensor& tensor, TensorChecksums checksums) {
+  return checksums == TensorChecksums::kOn || !tensor.tags().empty() || !has_safetensors_type(tensor);
+}
+
+// Before any value is read for a checksum.
+Status check_keys(std::span<const Tensor> tensors, const SaveTensorsOptions& options) {
+  const auto notes = static_cast<size_t>(
+      std::ranges::count_if(tensors, [&](const Tensor& t) { return has_note(t, options.checksums); }));
+  const size_t keys = options.metadata.size() + notes;
+  if (keys <= safetensors::kMaxMetadataKeys) return {};
+  return fail(ErrorCode::kLimit,
+              fmt::format("safetensors: expected at most {} metadata keys, one for each tensor of a planar "
+                          "format, with tags or with a checksum included, found {}",
+                          safetensors::kMaxMetadataKeys, keys),
+              {.required = keys, .available = safetensors::kMaxMetadataKeys});
+}
+
+// What the file's metadata say, or else the default.
+Result<uint32_t> gguf_alignment(const Metadata& metadata) {
+  const MetadataValue* const value = metadata.find(gguf::kAlignmentKey);
+  if (value == nullptr) return kGgufDefaultAlignment;
+  const auto alignment = value->type == MetadataType::kU32 ? value->as_unsigned() : std::nullopt;
+  if (alignment) return static_cast<uint32_t>(*alignment);
+  return fail(ErrorCode::kInvalidArgument, fmt::format("GGUF: {}: expected u32, found {}",
+                                                       gguf::kAlignmentKey, metadata_type_name(value->type)));
+}
+
 Result<Plan> make_plan(TensorFileFormat format, std::span<const Tensor> tensors,
                        const SaveTensorsOptions& options) {
   for (size_t i = 0; i < tensors.size(); ++i) LOBIT_RETURN_IF_ERROR(check_tensor(format, tensors[i], i));
@@ -205,6 +234,7 @@ Result<Plan> make_plan(TensorFileFormat format, std::span<const Tensor> tensors,
       return std::pair(element_alignment(tensors[b]), a) < std::pair(element_alignment(tensors[a]), b);
     });
   }
+  if (format == TensorFileFormat::kSafetensors) LOBIT_RETURN_IF_ERROR(check_keys(tensors, options));
   Metadata metadata = options.metadata;
   for (const MetadataEntry& entry : options.metadata.entries()) {
     if (!entry.key.starts_with(kNotePrefix)) continue;
@@ -223,7 +253,8 @@ Result<Plan> make_plan(TensorFileFormat format, std::span<const Tensor> tensors,
     metadata.append({std::string(kNotePrefix) + tensor.name(), MetadataValue::string(note_text(note))});
   }
   if (format == TensorFileFormat::kGguf) {
-    LOBIT_TRY(plan.layout, layout_gguf(metadata, plan.specs));
+    LOBIT_TRY(const uint32_t alignment, gguf_alignment(options.metadata));
+    LOBIT_TRY(plan.layout, layout_gguf(metadata, plan.specs, alignment));
   } else {
     LOBIT_TRY(plan.layout, layout_safetensors(metadata, plan.specs));
   }

@@ -1,5 +1,6 @@
 #include "lobit/io/shared_memory.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -94,15 +95,16 @@ std::optional<Name> parse_name(std::string_view text) {
   return Name{*process, *descriptor, text};
 }
 
-// Sizes that no machine has the memory for are refused before the kernel begins to take pages.
-Status check_memory(uint64_t bytes) {
+// What the caller may not take, and no machine has, is refused before the kernel begins to take pages.
+Status check_memory(uint64_t bytes, uint64_t available) {
   struct sysinfo info{};
   if (::sysinfo(&info) != 0) return system_error("cannot read the machine's memory", kWhere, errno);
-  const uint64_t available = (uint64_t{info.totalram} + info.totalswap) * info.mem_unit;
-  if (bytes <= available) return {};
-  return fail(ErrorCode::kOutOfMemory,
-              fmt::format("{}: expected at most the machine's {} bytes, found {}", kWhere, available, bytes),
-              {.required = bytes, .available = available});
+  const uint64_t most = std::min(available, (uint64_t{info.totalram} + info.totalswap) * info.mem_unit);
+  if (bytes <= most) return {};
+  return fail(
+      ErrorCode::kOutOfMemory,
+      fmt::format("{}: expected at most the {} bytes that are available, found {}", kWhere, most, bytes),
+      {.required = bytes, .available = most});
 }
 
 Status take_pages(int descriptor, uint64_t bytes) {
@@ -116,13 +118,13 @@ Status take_pages(int descriptor, uint64_t bytes) {
 
 }  // namespace
 
-Result<SharedMemory> SharedMemory::create(uint64_t bytes, SharedAccess others) {
+Result<SharedMemory> SharedMemory::create(uint64_t bytes, uint64_t available, SharedAccess others) {
   if (bytes == 0 || bytes > static_cast<uint64_t>(PTRDIFF_MAX)) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: expected a size from 1 to 2^63 - 1 bytes, found {}", kWhere, bytes),
                 {.required = bytes});
   }
-  LOBIT_RETURN_IF_ERROR(check_memory(bytes));
+  LOBIT_RETURN_IF_ERROR(check_memory(bytes, available));
   std::optional<std::string> token = random_token();
   if (!token) return system_error("cannot draw a random number", kWhere, errno);
   const int descriptor = ::memfd_create(("lobit-" + *token).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);

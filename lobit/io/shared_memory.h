@@ -36,7 +36,10 @@ class LOBIT_API SharedMemory {
   // A new segment of `bytes` >= 1, all zero, that this process reads and writes. With `others` = kRead the
   // kernel refuses every further writable mapping and every write. The pages are taken at once, so that
   // running out of memory is an error here and not SIGBUS later: kOutOfMemory.
-  static Result<SharedMemory> create(uint64_t bytes, SharedAccess others = SharedAccess::kReadWrite);
+  // A container that goes beyond its limit is killed instead, so `available` says what this process may still
+  // take (Backend::memory().free, which knows such limits): more is kOutOfMemory before a page is taken.
+  static Result<SharedMemory> create(uint64_t bytes, uint64_t available,
+                                     SharedAccess others = SharedAccess::kReadWrite);
 
   // Maps the segment that a living process, this one too, holds under `name`. kNotFound when nobody does any
   // more, kInvalidArgument for what is no name, another size than `bytes`, and for kReadWrite where others

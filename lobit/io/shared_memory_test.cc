@@ -24,6 +24,7 @@ namespace lobit {
 namespace {
 
 constexpr uint64_t kBytes = 100'000;  // no whole pages
+constexpr uint64_t kRoom = uint64_t{1} << 30;
 constexpr uint64_t kWords = kBytes / sizeof(uint32_t);
 
 // How the two processes of a test speak: the segment's first word.
@@ -61,7 +62,7 @@ TEST(SharedMemoryPeer, DISABLED_AddsOne) {
 TEST(SharedMemoryPeer, DISABLED_CreatesAndWaits) {
   const auto answer = open_named_by_environment();
   ASSERT_THAT(answer, is_ok());
-  const auto own = SharedMemory::create(kBytes);
+  const auto own = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(own, is_ok());
   std::ranges::fill(words(*own), 4711u);
   const std::string name = own->name();
@@ -84,7 +85,7 @@ size_t open_descriptors() {
 }
 
 TEST(SharedMemory, IsZeroWritableAndOfTheSizeAskedFor) {
-  const auto segment = SharedMemory::create(kBytes);
+  const auto segment = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(segment, is_ok());
   EXPECT_EQ(segment->bytes().size(), kBytes);
   EXPECT_EQ(segment->access(), SharedAccess::kReadWrite);
@@ -94,18 +95,28 @@ TEST(SharedMemory, IsZeroWritableAndOfTheSizeAskedFor) {
 }
 
 TEST(SharedMemory, RefusesSizesThatCannotBe) {
-  EXPECT_THAT(SharedMemory::create(0), fails_with(ErrorCode::kInvalidArgument));
-  EXPECT_THAT(SharedMemory::create(UINT64_MAX), fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(SharedMemory::create(0, kRoom), fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(SharedMemory::create(UINT64_MAX, kRoom), fails_with(ErrorCode::kInvalidArgument));
   const size_t before = open_descriptors();
-  const auto huge = SharedMemory::create(uint64_t{1} << 60);
+  const auto huge = SharedMemory::create(uint64_t{1} << 60, UINT64_MAX);
   ASSERT_THAT(huge, fails_with(ErrorCode::kOutOfMemory));
   EXPECT_EQ(huge.error().detail.required, uint64_t{1} << 60);
   EXPECT_GT(huge.error().detail.available, 0u);
   EXPECT_EQ(open_descriptors(), before);
 }
 
+TEST(SharedMemory, TakesNoMoreThanIsAvailable) {
+  const size_t before = open_descriptors();
+  const auto refused = SharedMemory::create(kBytes, kBytes - 1);
+  ASSERT_THAT(refused, fails_with(ErrorCode::kOutOfMemory));
+  EXPECT_EQ(refused.error().detail.required, kBytes);
+  EXPECT_EQ(refused.error().detail.available, kBytes - 1);
+  EXPECT_EQ(open_descriptors(), before);
+  EXPECT_THAT(SharedMemory::create(kBytes, kBytes), is_ok());
+}
+
 TEST(SharedMemory, ASecondProcessReadsAndWrites) {
-  const auto segment = SharedMemory::create(kBytes);
+  const auto segment = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(segment, is_ok());
   Peer peer("SharedMemoryPeer.DISABLED_AddsOne", segment->name());
   for (uint32_t i = 1; i < kWords; ++i) words(*segment)[i] = i * 7;
@@ -117,7 +128,7 @@ TEST(SharedMemory, ASecondProcessReadsAndWrites) {
 
 TEST(SharedMemory, OutlivesAKilledCreatorForThoseWhoHaveIt) {
   const std::set<std::string> before = entries_of_dev_shm();
-  const auto answer = SharedMemory::create(kBytes);
+  const auto answer = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(answer, is_ok());
   Peer peer("SharedMemoryPeer.DISABLED_CreatesAndWaits", answer->name());
   wait_for(*answer, kDone);
@@ -137,7 +148,7 @@ TEST(SharedMemory, OutlivesAKilledCreatorForThoseWhoHaveIt) {
 
 TEST(SharedMemory, SurvivesAKilledPeer) {
   const std::set<std::string> before = entries_of_dev_shm();
-  const auto segment = SharedMemory::create(kBytes);
+  const auto segment = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(segment, is_ok());
   words(*segment)[5] = 55;
   Peer peer("SharedMemoryPeer.DISABLED_CreatesAndWaits", segment->name());
@@ -151,7 +162,7 @@ TEST(SharedMemory, SurvivesAKilledPeer) {
 }
 
 TEST(SharedMemory, CannotBeCutShortByAnotherHolder) {
-  const auto segment = SharedMemory::create(kBytes);
+  const auto segment = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(segment, is_ok());
   const auto other = SharedMemory::open(segment->name(), kBytes, SharedAccess::kReadWrite);
   ASSERT_THAT(other, is_ok());
@@ -165,7 +176,7 @@ TEST(SharedMemory, CannotBeCutShortByAnotherHolder) {
 
 TEST(SharedMemory, IsReadOnlyForOthersWhenItsCreatorSaysSo) {
   const auto open_for_writing = [](SharedAccess others) {
-    const auto segment = SharedMemory::create(kBytes, others);
+    const auto segment = SharedMemory::create(kBytes, kRoom, others);
     EXPECT_THAT(segment, is_ok());
     // Also past this class the kernel refuses.
     void* map = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, segment->descriptor(), 0);
@@ -184,7 +195,7 @@ TEST(SharedMemory, IsReadOnlyForOthersWhenItsCreatorSaysSo) {
 }
 
 TEST(SharedMemory, GivesNoWritableBytesToAReader) {
-  const auto segment = SharedMemory::create(kBytes);
+  const auto segment = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(segment, is_ok());
   const auto reader = SharedMemory::open(segment->name(), kBytes, SharedAccess::kRead);
   ASSERT_THAT(reader, is_ok());
@@ -194,7 +205,7 @@ TEST(SharedMemory, GivesNoWritableBytesToAReader) {
 }
 
 TEST(SharedMemory, ChecksTheSize) {
-  const auto segment = SharedMemory::create(kBytes);
+  const auto segment = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(segment, is_ok());
   for (const uint64_t bytes : {uint64_t{0}, kBytes - 1, kBytes + 1, UINT64_MAX}) {
     const auto other = SharedMemory::open(segment->name(), bytes, SharedAccess::kRead);
@@ -211,7 +222,7 @@ TEST(SharedMemory, ChecksTheSize) {
 }
 
 TEST(SharedMemory, RefusesWhatIsNoName) {
-  const auto segment = SharedMemory::create(kBytes);
+  const auto segment = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(segment, is_ok());
   const std::string name = segment->name();
   const std::string pid = std::to_string(::getpid());
@@ -241,7 +252,7 @@ TEST(SharedMemory, RefusesWhatIsNoName) {
 
 TEST(SharedMemory, DoesNotMistakeALaterUseOfTheNumbersForTheSegment) {
   const std::string pid = std::to_string(::getpid());
-  const auto segment = SharedMemory::create(kBytes);
+  const auto segment = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(segment, is_ok());
   const std::string prefix = "lobit:" + pid + ':';
   const std::string other_token = ":0123456789abcdef";
@@ -259,7 +270,7 @@ TEST(SharedMemory, DoesNotMistakeALaterUseOfTheNumbersForTheSegment) {
 
   std::string name;
   {
-    const auto short_lived = SharedMemory::create(kBytes);
+    const auto short_lived = SharedMemory::create(kBytes, kRoom);
     ASSERT_THAT(short_lived, is_ok());
     name = short_lived->name();
     EXPECT_THAT(SharedMemory::open(name, kBytes, SharedAccess::kRead), is_ok());
@@ -268,7 +279,7 @@ TEST(SharedMemory, DoesNotMistakeALaterUseOfTheNumbersForTheSegment) {
 }
 
 TEST(SharedMemory, AdoptsDescriptorsOfSegmentsAndNoOthers) {
-  const auto segment = SharedMemory::create(kBytes);
+  const auto segment = SharedMemory::create(kBytes, kRoom);
   ASSERT_THAT(segment, is_ok());
   const auto adopted = SharedMemory::adopt(segment->descriptor(), kBytes, SharedAccess::kReadWrite);
   ASSERT_THAT(adopted, is_ok());
@@ -293,8 +304,8 @@ TEST(SharedMemory, AdoptsDescriptorsOfSegmentsAndNoOthers) {
 TEST(SharedMemory, MovesAndClosesWhatItHeld) {
   const size_t before = open_descriptors();
   {
-    auto one = SharedMemory::create(kBytes);
-    auto two = SharedMemory::create(kBytes);
+    auto one = SharedMemory::create(kBytes, kRoom);
+    auto two = SharedMemory::create(kBytes, kRoom);
     ASSERT_THAT(one, is_ok());
     ASSERT_THAT(two, is_ok());
     words(*two)[1] = 2;

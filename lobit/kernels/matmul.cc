@@ -31,6 +31,15 @@ bool has_integer_kernel(Encoding weights) {
   return std::ranges::find(kEncodings, weights) != kEncodings.end();
 }
 
+// That of the SIMD level in use; nullptr when it has none.
+RowProductsFn vector_int8_products(Encoding weights) {
+  if (simd_level() == SimdLevel::kScalar) return nullptr;
+  for (const auto family : {q8_q4_int8_products, q2_q1_int8_products, tq2_int8_products, tq1_int8_products}) {
+    if (const RowProductsFn found = family(weights)) return found;
+  }
+  return nullptr;
+}
+
 // The integers of a block in the order of the values, their scale and their sum.
 struct Int8Block {
   std::array<int8_t, kLargestBlock> codes;
@@ -123,7 +132,7 @@ RowProductsFn row_products(Encoding weights) {
 
 RowProductsFn int8_row_products(Encoding weights) {
   if (!has_integer_kernel(weights)) return nullptr;
-  const RowProductsFn found = simd_level() == SimdLevel::kScalar ? nullptr : block_int8_products(weights);
+  const RowProductsFn found = vector_int8_products(weights);
   return found != nullptr ? found : reference::int8_row_products;
 }
 

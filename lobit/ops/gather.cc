@@ -3,7 +3,9 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -68,7 +70,8 @@ namespace {
 // The slices of an axis that are picked, of a result [outer, picked, inner].
 struct Pick {
   Tensor x;
-  std::vector<uint64_t> places;
+  Buffer list;  // of the places
+  std::span<const uint64_t> places;
   Shape shape;
   size_t axis = 0;
   uint64_t outer = 1;
@@ -76,23 +79,25 @@ struct Pick {
   uint64_t inner = 1;
 };
 
-// Indices in order, each below `extent`.
+// Indices in order, each below the extent.
 template <typename T>
-Status read_indices(std::string_view op, const Tensor& indices, uint64_t extent,
-                    std::vector<uint64_t>& places) {
+Status read_indices(std::string_view op, const Tensor& indices, const OpContext& context, Pick& pick) {
   LOBIT_TRY(const std::span<const std::byte> bytes, indices.bytes());
   const size_t count = bytes.size() / sizeof(T);
-  places.reserve(count);
+  if (count == 0) return {};
+  LOBIT_TRY(pick.list, Buffer::allocate(*context.memory, count * sizeof(uint64_t)));
+  auto* const places = reinterpret_cast<uint64_t*>(pick.list.data());
   for (size_t i = 0; i < count; ++i) {
     T value;  // borrowed bytes may have any address
     std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-    if (value < 0 || static_cast<uint64_t>(value) >= extent) {
+    if (value < 0 || static_cast<uint64_t>(value) >= pick.extent) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{}: index {}: expected 0 <= index < {}, found {}", op, i, extent, value),
-                  {.index = i, .available = extent});
+                  fmt::format("{}: index {}: expected 0 <= index < {}, found {}", op, i, pick.extent, value),
+                  {.index = i, .available = pick.extent});
     }
-    places.push_back(static_cast<uint64_t>(value));
+    places[i] = static_cast<uint64_t>(value);
   }
+  pick.places = {places, count};
   return {};
 }
 
@@ -127,9 +132,8 @@ Result<Pick> begin_pick(std::string_view op, const Tensor& x, size_t axis, const
   for (size_t a = 0; a < axis; ++a) pick.outer *= static_cast<uint64_t>(extents[a]);
   for (size_t a = axis + 1; a < rank; ++a) pick.inner *= static_cast<uint64_t>(extents[a]);
   LOBIT_TRY(const Tensor whole, indices.contiguous(*context.memory));
-  LOBIT_RETURN_IF_ERROR(kind == Encoding::kRawI64
-                            ? read_indices<int64_t>(op, whole, pick.extent, pick.places)
-                            : read_indices<int32_t>(op, whole, pick.extent, pick.places));
+  LOBIT_RETURN_IF_ERROR(kind == Encoding::kRawI64 ? read_indices<int64_t>(op, whole, context, pick)
+                                                  : read_indices<int32_t>(op, whole, context, pick));
   return pick;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -122,20 +124,15 @@ Status check_borders(const Join& join, bool new_axis) {
 }
 
 // Of tensors with one scale in all.
-Status check_one_scale(const Join& join) {
-  const Tensor* first = nullptr;
+Status check_one_scale(const Join& join, const OpContext& context) {
+  std::optional<float> expected;
   for (size_t p = 0; p < join.parts.size(); ++p) {
     if (join.parts[p].elements() == 0) continue;
-    LOBIT_TRY(const Tensor whole, join.parts[p].contiguous(*join.parts[p].resource()));
-    if (first == nullptr) {
-      first = &join.parts[p];
-      continue;
-    }
-    LOBIT_TRY(const Tensor like, first->contiguous(*first->resource()));
+    LOBIT_TRY(const Tensor whole, join.parts[p].contiguous(*context.memory));
     LOBIT_TRY(const auto scales, whole.scales());
-    LOBIT_TRY(const auto expected, like.scales());
-    if (std::memcmp(scales.data(), expected.data(), sizeof(float)) != 0) {
-      return refuse_part(join, p, fmt::format("the scale {} of the parts before", expected[0]));
+    if (!expected) expected = scales[0];
+    if (std::bit_cast<uint32_t>(scales[0]) != std::bit_cast<uint32_t>(*expected)) {
+      return refuse_part(join, p, fmt::format("the scale {} of the parts before", *expected));
     }
   }
   return {};
@@ -199,7 +196,7 @@ Status copy_planar_columns(const Join& join, Tensor& out) {
 Result<Tensor> join_planar(const Join& join, bool new_axis, const OpContext& context) {
   LOBIT_RETURN_IF_ERROR(check_borders(join, new_axis));
   const ValueFormat format = join.parts[0].format();
-  if (format.scales == ScaleGroup::kTensor) LOBIT_RETURN_IF_ERROR(check_one_scale(join));
+  if (format.scales == ScaleGroup::kTensor) LOBIT_RETURN_IF_ERROR(check_one_scale(join, context));
   LOBIT_TRY(Tensor out, Tensor::zeros(join.shape, format, *context.memory));
   if (out.elements() == 0) return out;
   LOBIT_RETURN_IF_ERROR(joins_rows(join) ? copy_planar_rows(join, out) : copy_planar_columns(join, out));

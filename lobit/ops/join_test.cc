@@ -1,6 +1,7 @@
 #include "lobit/ops/join.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -10,8 +11,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lobit/base/test_heap.h"
 #include "lobit/base/test_support.h"
 #include "lobit/dtype/half.h"
+#include "lobit/memory/limiting_resource.h"
 #include "lobit/ops/view_test_support.h"
 
 namespace lobit::ops {
@@ -126,6 +129,21 @@ TEST(Concat, JoinsTensorsOfOneScaleWhereItIsTheSame) {
   const auto refused = concat(other, 0, memory.context());
   EXPECT_THAT(refused, fails_with(ErrorCode::kInvalidArgument));
   EXPECT_EQ(refused.error().detail.index, 1);
+}
+
+// The parts' own has no room for what puts views in one piece.
+TEST(Concat, TakesMemoryFromTheContextAlone) {
+  TestMemory memory;
+  SystemResource system;
+  LimitingResource full(system, 4096);
+  const ValueFormat format{Encoding::kQ8_0, ScaleGroup::kTensor};
+  const Tensor x = *Tensor::ones(shape_of({8, 10, 50}), format, full);
+  const std::array<size_t, 3> axes{1, 0, 2};
+  const Tensor parts[] = {*x.transpose(axes), *x.transpose(axes)};
+  const auto whole = concat(parts, 0, memory.context());
+  ASSERT_THAT(whole, is_ok());
+  EXPECT_EQ(values_of(*whole), std::vector<float>(8000, 1.0f));
+  EXPECT_EQ(whole->resource(), &memory.resource);
 }
 
 TEST(Concat, NamesTheNearestBorder) {
@@ -286,6 +304,25 @@ TEST(Gather, RoundsToTheFormatOfItsResult) {
     const float value = values[i < 4101 ? 2 * 4101 + i : i - 4101];
     ASSERT_EQ(found[i], bf16_to_f32(f32_to_bf16(value)));
   }
+}
+
+// Not from the heap, whatever the number of indices.
+TEST(Gather, TakesItsListFromTheContext) {
+  if (!heap_is_counted()) GTEST_SKIP();
+  constexpr int64_t kCount = 20'000;
+  SystemResource memory;
+  const Tensor x = *Tensor::ones(shape_of({3, 2}), Encoding::kF32, memory);
+  const std::vector<int32_t> places(kCount, 1);
+  const Tensor indices =
+      *Tensor::borrow(std::as_bytes(std::span(places)), shape_of({kCount}), Encoding::kRawI32, memory);
+  const HeapPeak peak;
+  ASSERT_THAT(gather(x, 1, indices, {.memory = &memory}), is_ok());
+  EXPECT_LT(peak.bytes(), 4096u);
+  // What lies there with the result: the list, and a row.
+  LimitingResource least(memory, 3 * kCount * sizeof(float) + kCount * sizeof(uint64_t) + 64);
+  EXPECT_THAT(gather(x, 1, indices, {.memory = &least}), is_ok());
+  LimitingResource less(memory, 3 * kCount * sizeof(float) + kCount * sizeof(uint64_t) - 64);
+  EXPECT_THAT(gather(x, 1, indices, {.memory = &less}), fails_with(ErrorCode::kLimit));
 }
 
 TEST(Gather, NamesAnIndexOutOfRange) {

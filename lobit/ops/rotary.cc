@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -75,7 +74,7 @@ Result<Buffer> turns_of(const Rotary& rotary, const OpContext& context) {
   const uint64_t pairs = rotary.pairs();
   LOBIT_TRY(Buffer buffer, Buffer::allocate(*context.memory, rotary.places() * pairs * 2 * sizeof(float)));
   auto* const turns = reinterpret_cast<float*>(buffer.data());
-  std::vector<double> speeds(pairs);
+  std::array<double, kTileValues / 2> speeds;  // a row is no longer than a tile
   for (uint64_t i = 0; i < pairs; ++i) {
     const double share = static_cast<double>(2 * i) / static_cast<double>(rotary.dims());
     speeds[i] = std::pow(rotary.options.base, -share);

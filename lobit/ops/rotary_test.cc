@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lobit/base/test_heap.h"
 #include "lobit/base/test_support.h"
 #include "lobit/kernels/simd.h"
 #include "lobit/ops/view_test_support.h"
@@ -102,6 +103,16 @@ TEST(Rotary, LeavesPositionZeroAsItIs) {
   TestMemory memory;
   const Tensor x = *Tensor::random(shape_of({1, 8}), Encoding::kF32, memory.resource);
   EXPECT_EQ(values_of(*rotary(x, 0, 0, {}, memory.context())), values_of(x));
+}
+
+TEST(Rotary, TakesNothingFromTheHeap) {
+  if (!heap_is_counted()) GTEST_SKIP();
+  TestMemory memory;
+  const Tensor x = *Tensor::ones(shape_of({2, 2048}), Encoding::kF32, memory.resource);
+  Tensor out = *Tensor::ones(shape_of({2, 2048}), Encoding::kF32, memory.resource);
+  const HeapPeak peak;
+  ASSERT_THAT(rotary(x, 0, 7, {}, out, memory.context()), is_ok());
+  EXPECT_LT(peak.bytes(), 1024u);
 }
 
 TEST(Rotary, RefusesWhatDoesNotFit) {

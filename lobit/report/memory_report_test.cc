@@ -321,13 +321,19 @@ TEST(MemoryReport, HasNoSectionForWhatIsNotThere) {
 
 TEST(MemoryReport, HidesCallsThatOnlyAllocate) {
   MemoryProfile profile;
-  profile.stacks = {{},
-                    {{"operator new(unsigned long)", "", 0},
-                     {"std::vector<int>::push_back(int&&)", "/usr/include/c++/12/bits/stl_vector.h", 9},
-                     {"(anonymous namespace)::run(std::function<void ()>)", "run.cc", 3}},
-                    {{"malloc", "", 0}}};
+  profile.stacks = {
+      {},
+      {{"operator new(unsigned long)", "", 0},
+       {"std::vector<int>::push_back(int&&)", "/usr/include/c++/12/bits/stl_vector.h", 9},
+       {"(anonymous namespace)::run(std::function<void ()>)", "run.cc", 3}},
+      {{"malloc", "", 0}},
+      // Without line numbers.
+      {{"lobit::LoggingResource::do_allocate(unsigned long, unsigned long, lobit::Stream)", "a.out", 0},
+       {"lobit::MemoryResource::allocate(unsigned long, unsigned long, lobit::Stream)", "a.out", 0},
+       {"chat::allocate(int)", "a.out", 0}}};
   EXPECT_EQ(detail::caller(profile, 0), nullptr);
-  EXPECT_EQ(detail::caller(profile, 3), nullptr);
+  EXPECT_EQ(detail::caller(profile, 4), nullptr);
+  EXPECT_EQ(detail::caller(profile, 3)->function, "chat::allocate(int)");
   EXPECT_EQ(detail::function_text(*detail::caller(profile, 1)), "(anonymous namespace)::run");
   EXPECT_EQ(detail::place_text(*detail::caller(profile, 1)), "run.cc:3");
   EXPECT_EQ(detail::caller(profile, 2)->function, "malloc");  // better than nothing

@@ -21,9 +21,20 @@ constexpr size_t kMostFrames = 48;  // that a cell shows when it is opened
 constexpr std::array<std::string_view, 7> kAllocatingFunctions{
     "operator new", "malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "std::"};
 constexpr std::array<std::string_view, 2> kAllocatingFolders{"lobit/memory/", "bits/"};
+// Where a program was built without line numbers its folders are not known, but what lobit's resources call
+// their functions is.
+constexpr std::array<std::string_view, 2> kAllocatingMembers{"::allocate(", "::do_allocate("};
+
+bool is_lobits_allocation(const StackFrame& frame) {
+  return frame.line == 0 && frame.function.starts_with("lobit::") &&
+         std::ranges::any_of(kAllocatingMembers, [&](std::string_view member) {
+           return frame.function.find(member) != std::string::npos;
+         });
+}
 
 bool allocates_for_others(const StackFrame& frame) {
-  return std::ranges::any_of(kAllocatingFunctions,
+  return is_lobits_allocation(frame) ||
+         std::ranges::any_of(kAllocatingFunctions,
                              [&](std::string_view name) { return frame.function.starts_with(name); }) ||
          std::ranges::any_of(kAllocatingFolders, [&](std::string_view folder) {
            return frame.file.find(folder) != std::string::npos;

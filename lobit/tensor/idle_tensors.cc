@@ -48,7 +48,8 @@ Result<IdleTensors::Key> IdleTensors::add(Tensor tensor) {
                             tensor.name(), device),
                 {.from = device, .to = "cpu"});
   }
-  LOBIT_TRY(Tensor whole, tensor.contiguous(resource_));
+  MemoryResource* const home = tensor.resource() != nullptr ? tensor.resource() : &resource_;
+  LOBIT_TRY(Tensor whole, tensor.contiguous(*home));
   // What is in one piece again keeps its id: for the caller it is the same tensor.
   if (!whole.shares_storage_with(tensor)) whole = tensor.over(std::move(whole.storage_));
   tensor = Tensor();
@@ -74,7 +75,7 @@ Result<IdleTensors::Entries::iterator> IdleTensors::wait_for(Key key, Lock& lock
 
 Result<Tensor> IdleTensors::restore(const Entry& entry) {
   LOBIT_TRY(detail::StorageRef storage,
-            detail::StorageRef::allocate(resource_, entry.compressed->original_bytes()));
+            detail::StorageRef::allocate(*entry.home, entry.compressed->original_bytes()));
   Tensor tensor = entry.tensor.over(std::move(storage));
   LOBIT_TRY(const std::span<std::byte> bytes, tensor.mutable_bytes());
   LOBIT_RETURN_IF_ERROR(compressor_.restore(*entry.compressed, bytes));
@@ -197,6 +198,7 @@ void IdleTensors::compress(Entry& entry, Lock& lock, IdleCompression& report) {
   ++report.compressed;
   report.bytes_freed += before - std::min(before, (*block)->stored_bytes());
   entry.compressed = std::move(*block);
+  entry.home = entry.tensor.resource();
   entry.tensor = entry.tensor.over({});
 }
 

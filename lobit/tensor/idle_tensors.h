@@ -4,15 +4,16 @@
 //
 // A tensor is in use while a copy or view of it exists elsewhere. Only those that are not in use are
 // compressed, and of these only where it frees memory: not borrowed or mapped ones, nor those for which it
-// did not pay. What is allocated comes from one resource, so its limit holds. Compressing needs memory for
-// the result while the original is still there, restoring needs it for the original: where the resource
-// refuses, the tensor stays what it was and nothing is lost. (To make room in a pool that is full to its
-// limit, the store stands on another resource than its tensors.) A WeakTensor to a tensor that is compressed
-// has expired.
+// did not pay. A tensor's values always lie in its own resource, to which they come back: pools and limits
+// hold for them as if they had never left. What they are compressed to, and workspace, comes from the store's
+// resource. Compressing needs memory for the result while the original is still there, restoring needs it for
+// the original: where either resource refuses, the tensor stays what it was and nothing is lost. (To make
+// room in a pool that is full to its limit, the store stands on another resource than its tensors.) A
+// WeakTensor to a tensor that is compressed has expired.
 //
 // Any thread may call anything. Compressing and restoring happen without a lock held, so that different
 // tensors do not wait for each other and the resource may call compress_idle() when it runs short; the others
-// wait for a tensor that is being worked on. Owns its tensors; the resource outlives it.
+// wait for a tensor that is being worked on. Owns its tensors; its resource and theirs outlive it.
 #pragma once
 
 #include <chrono>
@@ -66,11 +67,11 @@ class LOBIT_API IdleTensors {
   IdleTensors(const IdleTensors&) = delete;
   IdleTensors& operator=(const IdleTensors&) = delete;
 
-  // Takes a tensor and gives the key to it. One that is not contiguous is put in one piece. kUnsupported for
-  // one that does not lie on the CPU; the errors of the resource.
+  // Takes a tensor and gives the key to it. One that is not contiguous is put in one piece, in its own
+  // resource. kUnsupported for one that does not lie on the CPU; the errors of the resource.
   Result<Key> add(Tensor tensor);
-  // A tensor that shares its values, restored where they were compressed. kNotFound; the errors of the
-  // resource and kCorrupt, with the tensor still there.
+  // A tensor that shares its values, restored where they were compressed. kNotFound; the errors of both
+  // resources and kCorrupt, with the tensor still there.
   Result<Tensor> get(Key key);
   // The same, and it is no longer kept.
   Result<Tensor> take(Key key);
@@ -95,6 +96,7 @@ class LOBIT_API IdleTensors {
   struct Entry {
     Tensor tensor;                              // without a block while it is compressed
     std::optional<CompressedBlock> compressed;  // then
+    MemoryResource* home = nullptr;             // then: where the block was
     uint64_t last_use = 0;                      // of the clock
     bool incompressible = false;
     bool busy = false;  // a thread works on it without the lock
@@ -115,7 +117,7 @@ class LOBIT_API IdleTensors {
   BlockCompressor compressor_;
   mutable std::mutex mutex_;
   std::condition_variable idle_;  // an entry is no longer busy
-  Entries entries_;               // guarded by mutex_, but for tensor and compressed of one that is busy
+  Entries entries_;               // guarded by mutex_, but for the values of one that is busy
   Key last_key_ = 0;
   uint64_t failed_restores_ = 0;
 };

@@ -235,6 +235,25 @@ TEST_F(IdleTensorsTest, NothingIsLostWhenRestoringFails) {
   EXPECT_EQ(values_of(*store.get(*key)), values_of(expected));
 }
 
+TEST_F(IdleTensorsTest, ComeBackToTheirOwnResourceWithinItsLimit) {
+  LimitingResource own(memory_, kBytes);
+  IdleTensors store(memory_);
+  const auto key = store.add(smooth(own));
+  ASSERT_EQ(store.compress_idle(0ns).compressed, 1u);
+  {
+    const Tensor filler = *Tensor::empty(shape_of({kElements / 2}), kF32, own);
+    EXPECT_THAT(store.get(*key), fails_with(ErrorCode::kLimit));
+    EXPECT_TRUE(store.is_compressed(*key));
+  }
+  const auto found = store.get(*key);
+  ASSERT_THAT(found, is_ok());
+  EXPECT_EQ(found->resource(), &own);
+  EXPECT_EQ(values_of(*found), values_of(smooth(memory_)));
+  // Where there is no room for a copy in one piece.
+  const Tensor transposed = *found->reshape(shape_of({256, 256}))->transpose();
+  EXPECT_THAT(store.add(transposed), fails_with(ErrorCode::kLimit));
+}
+
 TEST_F(IdleTensorsTest, ALackOfMemoryAtAnyPointLeavesEachAsItWas) {
   FailingResource failing(memory_);
   IdleTensors store(failing);

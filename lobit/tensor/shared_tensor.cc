@@ -10,6 +10,7 @@
 #include "lobit/base/check.h"
 #include "lobit/base/checked.h"
 #include "lobit/base/utf8.h"
+#include "lobit/device/backend.h"
 #include "lobit/device/device.h"
 #include "lobit/tensor/shared_tensor_internal.h"
 #include "lobit/tensor/tensor_internal.h"
@@ -122,7 +123,9 @@ Result<SharedTensor> SharedTensor::create(const Shape& shape, FormatChoice forma
   header.bytes = layout.bytes;
 
   // A tensor has fewer than 2^63 bytes, so the sum fits; SharedMemory refuses one that is too large.
-  LOBIT_TRY(SharedMemory segment, SharedMemory::create(header.offset + header.bytes, others));
+  LOBIT_TRY(const Backend* cpu, backend(Device{}));
+  LOBIT_TRY(const DeviceMemory memory, cpu->memory());
+  LOBIT_TRY(SharedMemory segment, SharedMemory::create(header.offset + header.bytes, memory.free, others));
   LOBIT_TRY(const std::span<std::byte> bytes, segment.writable_bytes());
   std::memcpy(bytes.data(), &header, sizeof header);
   return over(std::move(segment));
@@ -164,12 +167,28 @@ Result<SharedTensor> SharedTensor::adopt(int descriptor, SharedAccess access) {
   return over(std::move(segment));
 }
 
+void SharedTensor::swap(SharedTensor& other) noexcept {
+  std::swap(segment_, other.segment_);
+  std::swap(shape_, other.shape_);
+  std::swap(format_, other.format_);
+  std::swap(offset_, other.offset_);
+  std::swap(bytes_, other.bytes_);
+}
+
+Status SharedTensor::check_segment() const {
+  if (segment_ != nullptr) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              "shared tensor: expected one with a segment, found one that was moved from");
+}
+
 Result<std::span<std::byte>> SharedTensor::writable_bytes() const {
+  LOBIT_RETURN_IF_ERROR(check_segment());
   LOBIT_TRY(const std::span<std::byte> all, segment_->writable_bytes());
   return all.subspan(offset_, bytes_);
 }
 
 Result<Tensor> SharedTensor::tensor(MemoryResource& resource) const {
+  LOBIT_RETURN_IF_ERROR(check_segment());
   return Tensor::borrow(bytes(), shape_, format_, resource, segment_);
 }
 

@@ -10,8 +10,9 @@
 // to know lies in the segment's first bytes. It is copied out, and checked against the segment's size, before
 // it is used.
 //
-// Owns its share in the segment. Movable; copies would be second names of the same. One thread at a time may
-// change the object, any number may use it.
+// Owns its share in the segment. Movable; copies would be second names of the same. One that was moved from
+// has no segment any more: an empty name, the descriptor -1, the shape [0] and no bytes. One thread at a time
+// may change the object, any number may use it.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "lobit/base/export.h"
 #include "lobit/base/result.h"
@@ -34,7 +36,8 @@ namespace lobit {
 class LOBIT_API SharedTensor {
  public:
   // A new one of zero bytes that this process reads and writes; `others` is what the processes that open it
-  // may do. kInvalidArgument for a shape that the format cannot have, the errors of SharedMemory::create.
+  // may do. kInvalidArgument for a shape that the format cannot have; kOutOfMemory for more than the machine
+  // and the container of this process have left, and the other errors of SharedMemory::create.
   static Result<SharedTensor> create(const Shape& shape, FormatChoice format,
                                      SharedAccess others = SharedAccess::kReadWrite);
   // A new one with the values of a tensor of the CPU, of any view; not its name and tags.
@@ -46,32 +49,40 @@ class LOBIT_API SharedTensor {
   static Result<SharedTensor> open(std::string_view name, SharedAccess access);
   static Result<SharedTensor> adopt(int descriptor, SharedAccess access);
 
-  SharedTensor(SharedTensor&&) noexcept = default;
-  SharedTensor& operator=(SharedTensor&&) noexcept = default;
+  SharedTensor(SharedTensor&& other) noexcept { swap(other); }
+  SharedTensor& operator=(SharedTensor&& other) noexcept {
+    SharedTensor(std::move(other)).swap(*this);
+    return *this;
+  }
   SharedTensor(const SharedTensor&) = delete;
   SharedTensor& operator=(const SharedTensor&) = delete;
   ~SharedTensor() = default;
+  void swap(SharedTensor& other) noexcept;
 
   // As SharedMemory's; good until this object and the last of its tensors have gone.
-  std::string name() const { return segment_->name(); }
-  int descriptor() const { return segment_->descriptor(); }
-  SharedAccess access() const { return segment_->access(); }
+  std::string name() const { return segment_ == nullptr ? std::string() : segment_->name(); }
+  int descriptor() const { return segment_ == nullptr ? -1 : segment_->descriptor(); }
+  SharedAccess access() const { return segment_ == nullptr ? SharedAccess::kRead : segment_->access(); }
 
   const Shape& shape() const { return shape_; }
   ValueFormat format() const { return format_; }
   // Codes (or blocks, or numbers), then scales, from a multiple of 64 on.
-  std::span<const std::byte> bytes() const { return segment_->bytes().subspan(offset_, bytes_); }
-  // kInvalidArgument when it was opened to be read.
+  std::span<const std::byte> bytes() const {
+    return segment_ == nullptr ? std::span<const std::byte>() : segment_->bytes().subspan(offset_, bytes_);
+  }
+  // kInvalidArgument when it was opened to be read, or moved from.
   Result<std::span<std::byte>> writable_bytes() const;
-  // A tensor over these bytes, whose copies come from `resource`, one of the CPU.
+  // A tensor over these bytes, whose copies come from `resource`, one of the CPU. kInvalidArgument when it
+  // was moved from.
   Result<Tensor> tensor(MemoryResource& resource) const;
 
  private:
   SharedTensor() = default;
   static Result<SharedTensor> over(SharedMemory segment);
+  Status check_segment() const;
 
   std::shared_ptr<const SharedMemory> segment_;
-  Shape shape_;
+  Shape shape_ = Shape::of_nothing();
   ValueFormat format_;
   uint64_t offset_ = 0;  // of the values in the segment
   uint64_t bytes_ = 0;

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lobit/device/backend.h"
 #include "lobit/io/test_peer.h"
 #include "lobit/tensor/shared_tensor_internal.h"
 #include "lobit/tensor/tensor_test_support.h"
@@ -213,6 +214,35 @@ TEST(SharedTensor, RefusesShapesAndSizesThatCannotBe) {
   EXPECT_THAT(SharedTensor::create(shape_of({int64_t{1} << 58}), kF32), fails_with(ErrorCode::kOutOfMemory));
 }
 
+// What is left, to the container too, and not all that the machine has.
+TEST(SharedTensor, TakesNoMoreThanThisProcessMay) {
+  const uint64_t total = backend(Device{}).value()->memory()->total;
+  const auto refused = SharedTensor::create(shape_of({static_cast<int64_t>(total / sizeof(float))}), kF32);
+  ASSERT_THAT(refused, fails_with(ErrorCode::kOutOfMemory));
+  EXPECT_EQ(refused.error().detail.required,
+            total / sizeof(float) * sizeof(float) + sizeof(SharedTensorHeader));
+  EXPECT_LT(refused.error().detail.available, total);
+}
+
+TEST(SharedTensor, IsEmptyOnceItWasMovedFrom) {
+  auto first = SharedTensor::create(shape_of({8}), kF32);
+  ASSERT_THAT(first, is_ok());
+  const std::string name = first->name();
+  SharedTensor second = std::move(*first);
+  EXPECT_EQ(second.name(), name);
+  EXPECT_EQ(second.bytes().size(), 32u);
+  EXPECT_EQ(first->name(), "");
+  EXPECT_EQ(first->descriptor(), -1);
+  EXPECT_EQ(first->access(), SharedAccess::kRead);
+  EXPECT_EQ(first->shape(), shape_of({0}));
+  EXPECT_TRUE(first->bytes().empty());
+  SystemResource memory;
+  EXPECT_THAT(first->writable_bytes(), fails_with(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(first->tensor(memory), fails_with(ErrorCode::kInvalidArgument));
+  *first = std::move(second);
+  EXPECT_EQ(first->name(), name);
+}
+
 // A header that another process wrote, with one thing wrong.
 TEST(SharedTensor, ChecksEveryFieldOfAHostileHeader) {
   const auto shared = SharedTensor::create(shape_of({4, 6}), ValueFormat{kQ4_0, ScaleGroup::kRow});
@@ -254,7 +284,7 @@ TEST(SharedTensor, ChecksEveryFieldOfAHostileHeader) {
 }
 
 TEST(SharedTensor, RefusesASegmentWithoutRoomForAHeader) {
-  const auto segment = SharedMemory::create(sizeof(SharedTensorHeader) - 1);
+  const auto segment = SharedMemory::create(sizeof(SharedTensorHeader) - 1, 4096);
   ASSERT_THAT(segment, is_ok());
   EXPECT_THAT(SharedTensor::open(segment->name(), SharedAccess::kRead), fails_with(ErrorCode::kCorrupt));
 }

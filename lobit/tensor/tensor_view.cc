@@ -188,10 +188,7 @@ Result<Tensor> Tensor::contiguous(MemoryResource& resource) const {
 
 Result<Tensor> Tensor::clone(MemoryResource& resource) const {
   LOBIT_RETURN_IF_ERROR(check_host("clone"));
-  if (resource.device() != device()) {
-    LOBIT_TRY(const Tensor whole, contiguous(*storage_.resource()));
-    return whole.to_device(resource);
-  }
+  if (resource.device() != device()) return to_device(resource);
   LOBIT_TRY(Tensor copy, empty(shape_, format_, resource));
   copy_values(copy.storage_.mutable_data());
   copy.label_ = label_;

@@ -363,6 +363,8 @@ TEST(ToDevice, SharesOnTheSameAndRefusesOneThatTheBuildLacks) {
   ASSERT_THAT(moved, fails_with(ErrorCode::kUnsupported));
   EXPECT_THAT(moved.error().message, HasSubstr("LOBIT_CUDA"));
   EXPECT_THAT(tensor.clone(cuda), fails_with(ErrorCode::kUnsupported));
+  EXPECT_THAT(Tensor().clone(cuda), fails_with(ErrorCode::kUnsupported));  // which has no resource
+  EXPECT_THAT(Tensor().to_device(cuda), fails_with(ErrorCode::kUnsupported));
   EXPECT_EQ(memory.usage().allocations, before);
 
   EXPECT_THAT(Tensor::ones(shape_of({4}), kF32, cuda), fails_with(ErrorCode::kUnsupported));

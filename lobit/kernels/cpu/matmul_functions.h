@@ -18,6 +18,10 @@ const GemmFunctions* gemm_functions();
 
 // nullptr for encodings that have no kernel of their own, and when the target has no vectors.
 RowProductsFn float_row_products(Encoding weights);
-RowProductsFn block_int8_products(Encoding weights);
+// The same, of 8-bit activations; those of other encodings have their own files.
+RowProductsFn q8_q4_int8_products(Encoding weights);
+RowProductsFn q2_q1_int8_products(Encoding weights);
+RowProductsFn tq2_int8_products(Encoding weights);
+RowProductsFn tq1_int8_products(Encoding weights);
 
 }  // namespace lobit::kernels
