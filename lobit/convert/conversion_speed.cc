@@ -18,6 +18,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kEnough = std::chrono::microseconds(300);
+// The least of so many times is close to what the work takes, whatever other programs do.
+constexpr int kRounds = 5;
 // What is known when there is no memory to measure with.
 constexpr double kUsualSeconds = 1e-9;
 
@@ -44,7 +46,7 @@ Result<double> measure(ValueFormat from, ValueFormat to, QuantizeMethod method) 
   Clock::duration least = Clock::duration::max();
   const auto start = Clock::now();
   auto now = start;
-  while (now - start < kEnough || least == Clock::duration::max()) {
+  for (int round = 0; round < kRounds || now - start < kEnough; ++round) {
     const auto begin = now;
     LOBIT_RETURN_IF_ERROR(job.run({}, {}));
     now = Clock::now();
@@ -53,10 +55,8 @@ Result<double> measure(ValueFormat from, ValueFormat to, QuantizeMethod method) 
   return seconds(least) / static_cast<double>(shape.elements());
 }
 
-// The least of several times, since other programs take their share of any one.
 MemorySpeed measure_memory() {
   constexpr size_t kBytes = 16 << 20;  // so much that most of it lies in huge pages, as a pool's memory does
-  constexpr int kRounds = 3;
   MemorySpeed speed{.seconds_per_new_byte = kUsualSeconds, .seconds_per_moved_byte = kUsualSeconds};
   SystemResource memory;
   for (int round = 0; round < kRounds; ++round) {
