@@ -107,6 +107,10 @@ StrategyInfo ConversionEngine::strategy_info(DType from, DType to, const Shape& 
                                              SourceUse use) const {
   if (!is_conversion_supported(from, to, device)) return {};
   const ConversionConfig& config = context_->config;
+  for (const DType type : {from, to}) {
+    // Of more bytes than can be counted.
+    if (!format_layout(default_format(type, shape), shape.rows(), shape.row_elements())) return {};
+  }
   ConversionQuery query{.from = default_format(from, shape),
                         .to = default_format(to, shape),
                         .shape = shape,

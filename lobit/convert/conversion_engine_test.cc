@@ -364,6 +364,12 @@ TEST_F(ConversionEngineTest, ThePredictedTimeKnowsTheWorkAndWhatThePoolHas) {
   EXPECT_LT(predicted(2048), cold) << "the pool kept the result's memory";
 }
 
+TEST_F(ConversionEngineTest, NothingIsSupportedForMoreBytesThanCanBeCounted) {
+  const Shape shape = shape_of({int64_t{1} << 61});
+  EXPECT_FALSE(engine_->strategy_info(DType::kF32, DType::kI8, shape).is_supported);
+  EXPECT_FALSE(engine_->strategy_info(DType::kI8, DType::kF32, shape).is_supported);
+}
+
 TEST_F(ConversionEngineTest, TheInformationIsWhatConvertDoes) {
   ConversionConfig config = fast_config();
   config.streaming.streaming_threshold = 8192;

@@ -7,9 +7,9 @@
 #include <mutex>
 #include <tuple>
 
-#include "lobit/base/check.h"
 #include "lobit/base/fp_env.h"
 #include "lobit/convert/tensor_job.h"
+#include "lobit/device/cpu/virtual_memory.h"
 #include "lobit/memory/system_resource.h"
 
 namespace lobit {
@@ -56,19 +56,25 @@ Result<double> measure(ValueFormat from, ValueFormat to, QuantizeMethod method) 
 }
 
 MemorySpeed measure_memory() {
-  constexpr size_t kBytes = 16 << 20;  // so much that most of it lies in huge pages, as a pool's memory does
+  constexpr size_t kBytes = 16 << 20;  // more than a core's own caches
   MemorySpeed speed{.seconds_per_new_byte = kUsualSeconds, .seconds_per_moved_byte = kUsualSeconds};
-  SystemResource memory;
+  VirtualMemory& memory = system_virtual_memory();
   for (int round = 0; round < kRounds; ++round) {
-    const auto block = memory.allocate(kBytes);
+    // A mapping of its own each time: the C library would give the last one's pages again.
+    const auto block = memory.reserve(kBytes);
     if (!block) return speed;
-    auto* const bytes = static_cast<std::byte*>(*block);
+    std::byte* const bytes = *block;
+    if (!memory.make_accessible(bytes, kBytes)) {
+      memory.release(bytes, kBytes);
+      return speed;
+    }
+    memory.prefer_huge_pages(bytes, kBytes, true);
     const auto start = Clock::now();
     std::memset(bytes, 1, kBytes);
     const auto touched = Clock::now();
     std::memcpy(bytes, bytes + kBytes / 2, kBytes / 2);
     const auto moved = Clock::now();
-    LOBIT_CHECK(memory.deallocate(bytes, kBytes).has_value());
+    memory.release(bytes, kBytes);
     const MemorySpeed now{seconds(touched - start) / kBytes, seconds(moved - touched) / kBytes};
     if (round == 0) speed = now;
     speed.seconds_per_new_byte = std::min(speed.seconds_per_new_byte, now.seconds_per_new_byte);

@@ -10,7 +10,8 @@ namespace lobit {
 // Of one thread, values in its caches. Takes about a millisecond the first time for each pair and method.
 double seconds_per_element(ValueFormat from, ValueFormat to, QuantizeMethod method);
 
-// Of one thread, bytes that no cache holds.
+// Of one thread, bytes beyond the caches that it has for itself. Takes some hundredths of a second the first
+// time.
 struct MemorySpeed {
   double seconds_per_new_byte = 0;    // to write where nothing was before: the system brings the page
   double seconds_per_moved_byte = 0;  // to read or write, half of either

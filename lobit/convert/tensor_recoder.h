@@ -68,7 +68,8 @@ class TensorRecoder {
   // The most scratch that one measure() asks of the memory resource.
   uint64_t scratch_bytes() const;
   // What measure() writes for run() beside the scales: of groups whose values may be saturated, the magnitude
-  // that an Inf becomes, or 0 when there is none. A scale that was searched for does not tell it.
+  // that an Inf becomes, or 0 where it is known that there is none. A scale that was searched for does not
+  // tell it.
   uint64_t stand_in_bytes() const;
 
  private:

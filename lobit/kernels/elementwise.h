@@ -1,7 +1,8 @@
-// Operations on each value of F32 runs, with runtime SIMD dispatch. Kernels know pointers and counts only;
-// they do not allocate, do not fail and may run on any number of threads. `out` may be an input (in place);
-// otherwise the runs do not overlap. No pointer needs alignment at a SIMD level; the scalar level wants
-// floats where floats may lie. The default floating-point environment is expected (ScopedFpEnv).
+// Operations on each value of F32 runs, and those of two runs for halves too, with runtime SIMD dispatch.
+// Kernels know pointers and counts only; they do not allocate, do not fail and may run on any number of
+// threads. `out` may be an input (in place); otherwise the runs do not overlap. No pointer needs alignment at
+// a SIMD level; the scalar level wants numbers where numbers of their size may lie. The default
+// floating-point environment is expected (ScopedFpEnv).
 //
 // Every level gives the same bits, wherever a run begins or is cut: there is no fused multiply-add, and the
 // functions are lobit's own, defined by lobit/kernels/reference_elementwise.h. A NaN may be another NaN.

@@ -1,5 +1,6 @@
 #include "lobit/kernels/elementwise.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -88,6 +89,28 @@ TEST_P(EverySimdLevelComputes, UnaryOperationsToTheLastBit) {
         ASSERT_EQ(difference(out, shift, count, expected), "") << "operation " << op;
       }
     }
+  }
+}
+
+// Packs of vectors without a value out of the ordinary, and with a single one, take different ways.
+TEST_P(EverySimdLevelComputes, UnaryOperationsOfOrdinaryValuesToTheLastBit) {
+  constexpr size_t kCount = 4096;
+  constexpr size_t kLongestPack = 64;
+  std::vector<float> in(kCount);
+  for (size_t i = 0; i < kCount; ++i) {
+    const PhiloxBlock bits = philox4x32({static_cast<uint32_t>(i), 0, 0, 0}, {7, 8});
+    in[i] = static_cast<float>(static_cast<int32_t>(bits[0])) * 0x1p-28f;  // below 8
+    if (i >= kCount / 2 && i % kLongestPack == bits[1] % kLongestPack) in[i] = i % 2 == 0 ? kNan : -kInf;
+  }
+  for (size_t op = 0; op < kUnaryOps; ++op) {
+    std::vector<float> values = in;
+    if (static_cast<UnaryOp>(op) == UnaryOp::kLog) {
+      for (size_t i = 0; i < kCount / 2; ++i) values[i] = std::max(std::fabs(values[i]), 0x1p-126f);
+    }
+    std::vector<float> out(kCount);
+    unary_kernel(static_cast<UnaryOp>(op))(values.data(), out.data(), kCount, Store::kCached);
+    const auto expected = [&](size_t i) { return reference::unary(static_cast<UnaryOp>(op), values[i]); };
+    ASSERT_EQ(difference(out, 0, kCount, expected), "") << "operation " << op;
   }
 }
 

@@ -26,7 +26,8 @@ LOBIT_API void add_exp_rows(const float* values, size_t rows, size_t stride, siz
 
 // out = values * factor.
 LOBIT_API void scale_run(const float* values, size_t count, float factor, float* out);
-// out = exp(values - shifts) * factors for such rows, which are `stride` values apart in `out` too.
+// out = exp(values - shifts) * factors for such rows, which are `stride` values apart in `out` too. What is
+// stored past the caches other threads see after flush_stores().
 LOBIT_API void share_rows(const float* values, size_t rows, size_t stride, size_t columns,
                           const float* shifts, const float* factors, float* out, Store store);
 

@@ -38,8 +38,9 @@ class RunMap {
         encoding_(output.encoding()),
         bytes_(output.bytes()),
         floats_(encoding_ == Encoding::kF32 ? reinterpret_cast<float*>(bytes_) : nullptr),
-        store_(x.elements() >= kLargeValues && reader_.values() != floats_ ? kernels::Store::kPastCaches
-                                                                           : kernels::Store::kCached) {}
+        store_(x.elements() >= kLargeValues && floats_ != nullptr && reader_.values() != floats_
+                   ? kernels::Store::kPastCaches
+                   : kernels::Store::kCached) {}
 
   // Calls use(values, first, count) for tiles of a run.
   template <typename Use>
@@ -158,6 +159,7 @@ class SoftmaxColumns {
         kernels::subtract_row(values, count, shifts_.data(), ends_.data(), out);
       }
     });
+    if (map_.store() == kernels::Store::kPastCaches) kernels::flush_stores();
   }
 
  private:

@@ -53,8 +53,8 @@ class Handles {
   std::unordered_set<const void*> alive_;
 };
 
-// Large blocks are read and filled faster from huge pages. The ends of a block keep what they have, so it
-// takes no more memory.
+// Large blocks are read and filled faster from huge pages. The ends of a block keep what they have, so one
+// that is filled takes no more memory.
 void prefer_huge_pages(void* block, size_t bytes) {
   if (bytes < 2 * kHugePageBytes) return;
   auto* const data = static_cast<std::byte*>(block);

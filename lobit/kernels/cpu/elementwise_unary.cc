@@ -75,7 +75,6 @@ HWY_INLINE void map_values(const Op& op, const float* values, float* out, size_t
     if (i != 0) map_some(op, values, out, i);
     if (reinterpret_cast<uintptr_t>(out + i) % sizeof(VF) == 0) {
       i = map_packs(op, values, out, i, count, [](VF v, float* to) HWY_ATTR { hn::Stream(v, DF(), to); });
-      hwy::FlushStream();
     }
   }
   i = map_packs(op, values, out, i, count, [](VF v, float* to) HWY_ATTR { hn::StoreU(v, DF(), to); });

@@ -248,7 +248,6 @@ void share_rows(const float* values, size_t rows, size_t stride, size_t columns,
     share_block<block_rows, block_vectors>(values + at, stride, shifts + c, factors + c, past_caches,
                                            out + at);
   });
-  if (past_caches) hwy::FlushStream();
   const size_t whole = columns - columns % kLanes;
   scalar::share_rows(values + whole, rows, stride, columns - whole, shifts + whole, factors + whole,
                      out + whole, store);
