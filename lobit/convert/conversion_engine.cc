@@ -107,15 +107,14 @@ StrategyInfo ConversionEngine::strategy_info(DType from, DType to, const Shape& 
                                              SourceUse use) const {
   if (!is_conversion_supported(from, to, device)) return {};
   const ConversionConfig& config = context_->config;
-  for (const DType type : {from, to}) {
-    // Of more bytes than can be counted.
-    if (!format_layout(default_format(type, shape), shape.rows(), shape.row_elements())) return {};
-  }
   ConversionQuery query{.from = default_format(from, shape),
                         .to = default_format(to, shape),
                         .shape = shape,
-                        .from_bytes = stored_bytes(default_format(from, shape), shape),
                         .same = from == to};
+  const auto source = format_layout(query.from, shape.rows(), shape.row_elements());
+  // More bytes than can be counted have no layout.
+  if (!source || !format_layout(query.to, shape.rows(), shape.row_elements())) return {};
+  query.from_bytes = source->bytes;
   const MemoryUsage memory = context_->memory->usage();
   query.free_bytes = memory.committed - std::min(memory.committed, memory.used);
   query.may_overwrite = use == SourceUse::kConsumed;

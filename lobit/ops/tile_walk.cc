@@ -70,28 +70,13 @@ Status TileWalk::plan(std::span<const Tensor* const> operands, const Shape& shap
                       RowResult results, const OpContext& context) {
   LOBIT_CHECK(operands.size() <= kMaxOperands);
   set_output(output, results, operands, shape);
-  const uint64_t elements = shape.elements();
-  if (elements == 0) return {};
+  if (shape.elements() == 0) return {};
   for (const Tensor* operand : operands) {
     LOBIT_RETURN_IF_ERROR(add_source(*operand, shape, results, context));
   }
-  if (all_in_order(operands, shape)) {
-    rank_ = 1;
-    extents_[0] = elements;
-    out_strides_[0] = 1;
-    for (Source& source : std::span(sources_).first(sources_count_)) source.strides[0] = 1;
-  } else {
-    merge_axes(shape);
-  }
+  merge_axes(shape);
   cut_tiles();
   return {};
-}
-
-// Whether all operands are as one row of values as the result is: what merge_axes() finds, at once.
-bool TileWalk::all_in_order(std::span<const Tensor* const> operands, const Shape& shape) const {
-  return !keeps_rows_ && std::ranges::all_of(operands, [&](const Tensor* operand) {
-    return operand->shape() == shape && operand->is_contiguous();
-  });
 }
 
 void TileWalk::set_output(const Output& output, RowResult results, std::span<const Tensor* const> operands,

@@ -104,7 +104,6 @@ class TileWalk {
   void set_output(const Output& output, RowResult results, std::span<const Tensor* const> operands,
                   const Shape& shape);
   Status add_source(const Tensor& operand, const Shape& shape, RowResult results, const OpContext& context);
-  bool all_in_order(std::span<const Tensor* const> operands, const Shape& shape) const;
   void merge_axes(const Shape& shape);
   bool merges(size_t axis, uint64_t extent) const;
   bool is_direct(const Source& source) const;
